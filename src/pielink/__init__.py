@@ -1,0 +1,1 @@
+"""pielink links macOS position-independent executables on any machine."""

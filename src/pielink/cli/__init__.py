@@ -1,0 +1,58 @@
+"""The command line: `pielink COMMAND ...`. A command is a module of this package with a `main`.
+
+Modules are imported only when their command runs, so that no command pays for another's imports.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from pielink.errors import PielinkError, UsageError
+
+COMMANDS = {
+    "build": "go build for macOS, with the link done by pielink",
+    "link": "link Go archives into an executable (the flags of go tool link)",
+    "toolexec": "the -toolexec of go build: replaces the link step",
+    "run": "run a macOS program under the emulator",
+    "check": "does the file keep the rules of the kernel and dyld?",
+    "diff": "compare two Mach-O files, part by part",
+    "dyldinfo": "print what a Mach-O file tells dyld",
+}
+
+
+def usage() -> str:
+    """The text of `pielink --help`."""
+    width = max(map(len, COMMANDS))
+    rows = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: pielink COMMAND [ARG...]",
+            "",
+            "Links macOS position-independent executables on any machine.",
+            "",
+            *rows,
+            "",
+            "pielink COMMAND --help tells more; example: pielink build -o hello ./cmd/hello",
+        ]
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; return the exit status (1: it failed, 2: usage)."""
+    args = sys.argv[1:] if argv is None else argv
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(usage(), file=sys.stdout if args else sys.stderr)
+        return 0 if args else 2
+    if args[0] not in COMMANDS:
+        print(f"pielink: unknown command {args[0]!r}\n\n{usage()}", file=sys.stderr)
+        return 2
+    module = importlib.import_module(f"pielink.cli.{args[0]}")
+    try:
+        return int(module.main(args[1:]))
+    except UsageError as error:
+        print(f"pielink {args[0]}: {error}", file=sys.stderr)
+        return 2
+    except PielinkError as error:
+        print(f"pielink {args[0]}: {error}", file=sys.stderr)
+        return 1

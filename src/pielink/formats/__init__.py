@@ -1,0 +1,1 @@
+"""Bytes <-> tables of the file formats; no linker logic."""
