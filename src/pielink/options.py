@@ -1,0 +1,173 @@
+"""What one link is asked to do: a typed record, made by the command line or by a caller in Python.
+
+The names say what a field means; the flag of `go tool link` that sets it stands beside it.
+golang/flags.py parses argv into this record, docs/link-flags.md tells people.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple, Self
+
+from pielink.errors import UsageError
+
+
+class BuildMode(StrEnum):
+    """What the output is; only executables are linked, position-independent (PIE) or not."""
+
+    EXE = "exe"
+    PIE = "pie"
+
+
+class LinkMode(StrEnum):
+    """Who does the final link; `external` (the C compiler's linker) is what pielink replaces."""
+
+    AUTO = "auto"
+    INTERNAL = "internal"
+    EXTERNAL = "external"
+
+
+class DyldInfoFormat(StrEnum):
+    """How fixups are told to dyld: LC_DYLD_INFO_ONLY opcodes or LC_DYLD_CHAINED_FIXUPS."""
+
+    OPCODES = "opcodes"
+    CHAINED = "chained"
+
+
+class BindTime(StrEnum):
+    """When function stubs bind: at load, or at the first call through the stub helper."""
+
+    NOW = "now"
+    LAZY = "lazy"
+
+
+class Version(NamedTuple):
+    """An X.Y.Z version as LC_BUILD_VERSION holds it: 16, 8 and 8 bits."""
+
+    major: int
+    minor: int = 0
+    patch: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read "13", "13.0" or "13.0.0"; UsageError if it is none of these or out of range."""
+        parts = text.split(".")
+        if not 1 <= len(parts) <= 3 or not all(p.isascii() and p.isdigit() for p in parts):
+            raise UsageError(f"invalid version {text!r}: want X, X.Y or X.Y.Z")
+        version = cls(*map(int, parts))
+        if version.major > 0xFFFF or version.minor > 0xFF or version.patch > 0xFF:
+            raise UsageError(f"invalid version {text!r}: at most 65535.255.255")
+        return version
+
+    def encoded(self) -> int:
+        """The 32-bit form of LC_BUILD_VERSION: xxxx.yy.zz in nibbles."""
+        return self.major << 16 | self.minor << 8 | self.patch
+
+    def __str__(self) -> str:
+        return ".".join(map(str, self))
+
+
+class Definition(NamedTuple):
+    """One -X: the string variable `symbol` (importpath.name) starts out as `value`."""
+
+    symbol: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class BuildConfig:
+    """What `go tool link` takes from the environment, not from its flags."""
+
+    goarch: str = "amd64"  # GOARCH
+    goroot: str = ""  # GOROOT: becomes runtime.defaultGOROOT and the last library directory; or ""
+    goexperiment: str = ""  # GOEXPERIMENT
+    gofips140: str = "off"  # GOFIPS140
+    goextlink: str = ""  # GO_EXTLINK_ENABLED: "0", "1" or ""; decides -linkmode=auto
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Read the Go variables of `environ`; GOOS, if set, must be darwin (UsageError)."""
+        goos, goarch = environ.get("GOOS") or "darwin", environ.get("GOARCH") or "amd64"
+        if goos != "darwin" or goarch != "amd64":
+            raise UsageError(
+                f"pielink links for darwin/amd64, not for {goos}/{goarch}: "
+                "set GOOS=darwin GOARCH=amd64, or use go tool link"
+            )
+        return cls(
+            goarch=goarch,
+            goroot=environ.get("GOROOT", ""),
+            goexperiment=environ.get("GOEXPERIMENT", ""),
+            gofips140=environ.get("GOFIPS140") or "off",
+            goextlink=environ.get("GO_EXTLINK_ENABLED", ""),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkOptions:
+    """One link: `LinkOptions(main="main.a", output="hello", importcfg="importcfg.link")`.
+
+    Defaults are those of `go tool link`, but for build_mode: here a PIE, there an exe.
+    Addresses and sizes are in bytes; None means "the target's usual value".
+    """
+
+    # Inputs and output.
+    main: str  # the archive of package main
+    output: str = "a.out"  # -o
+    importcfg: str = ""  # -importcfg: where packages are; "": search library_dirs
+    library_dirs: tuple[str, ...] = ()  # -L, in order
+    install_suffix: str = ""  # -installsuffix
+    config: BuildConfig = field(default_factory=BuildConfig)
+
+    # What is made.
+    build_mode: BuildMode = BuildMode.PIE  # -buildmode
+    link_mode: LinkMode = LinkMode.AUTO  # -linkmode
+    build_id: str = ""  # -buildid: the Go build ID
+    uuid: str = ""  # -B: "" (hash of the content), "gobuildid", "none" or "0x…" (16 bytes at most)
+    definitions: tuple[Definition, ...] = ()  # -X, in order; the last one of a symbol wins
+    strip_symbols: bool = False  # -s
+    strip_dwarf: bool = False  # -w; the command line derives it from -s where -w is not given
+    compress_dwarf: bool = True  # -compressdwarf
+    macos: Version | None = None  # -macos: minimum macOS; None: what the inputs' Go release says
+    macsdk: Version | None = None  # -macsdk: SDK stamp; None: likewise
+    fips_output: str = ""  # -fipso: also write the FIPS module's bytes to this file
+    race: bool = False  # -race
+
+    # Layout.
+    entry: str = ""  # -E: entry symbol; "": _rt0_amd64_darwin
+    text_address: int | None = None  # -T
+    data_address: int | None = None  # -D
+    round: int | None = None  # -R: segment rounding, a power of two of at least 4096
+    function_align: int = 0  # -funcalign: a power of two; 0: the architecture's
+    random_layout: int = 0  # -randlayout: seed of the function order; 0: off
+
+    # Checks, on or off as in `go tool link`.
+    strict_dups: int = 0  # -strictdups: 1 warns, 2 fails on duplicates that differ in content
+    check_linkname: bool = True  # -checklinkname
+    prune_weak_map: bool = True  # -pruneweakmap
+    ignore_version: bool = False  # -f: objects of another Go release are tried
+    ignore_package_data: bool = False  # -g: cgo directives in the archives are not read
+    field_tracking: str = ""  # -k: symbol; heeded under GOEXPERIMENT=fieldtrack alone
+    halt_on_error: bool = False  # -h: stop at the first problem
+    capture_host_objects: str = ""  # -capturehostobjs: directory
+
+    # What is printed.
+    verbose: int = 0  # -v, counted
+    dump_call_graph: bool = False  # -c
+    dump_dependencies: bool = False  # -dumpdep
+    debug_nosplit: bool = False  # -debugnosplit
+    benchmark: str = ""  # -benchmark: "", "mem" or "cpu"
+
+    # External linking and host objects: flags that matter once C code is linked.
+    extld: tuple[str, ...] = ()  # -extld
+    extldflags: tuple[str, ...] = ()  # -extldflags
+    tmpdir: str = ""  # -tmpdir
+
+    # pielink's own.
+    dyld_info: DyldInfoFormat = DyldInfoFormat.OPCODES  # -dyldinfo
+    bind: BindTime = BindTime.NOW  # -bind
+    exported_symbols: tuple[str, ...] = ()  # -exported-symbol, as in C (without the underscore)
+    export_dynamic: bool = False  # -export-dynamic: export every global symbol
+    verify: bool = False  # -verify: relocate at two bases; what differs must be the rebase set
