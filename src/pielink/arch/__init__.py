@@ -1,0 +1,1 @@
+"""What depends on the processor: relocation rows, stub bytes, page sizes."""

@@ -1,0 +1,1 @@
+"""What only Go programs need: runtime tables, one file per table."""

@@ -1,0 +1,428 @@
+"""Every table of the linker, declared once: columns, dtypes, units, and what indexes what.
+
+A table is a frozen dataclass of NumPy arrays of equal length (columns). A row is named by its
+index; row 0 of the symbol tables means "none", so that 0 can stand for a missing reference.
+Passes take tables and return new ones; a column is never edited after its table is built.
+
+`Memory`   all input bytes in one flat uint8 array, plus an append-only tail for bytes that the
+           linker itself makes. Names and contents everywhere are (offset, size) into it.
+`Objects`  one row per Go object file, in load order.
+`Slots`    one row per symbol entry of every Go object: definitions and references alike. Many
+           slots can stand for one symbol: `canon` leads to the slot that defines it.
+`Symbols`  one row per live symbol (reached from the entry), in the order in which Go's linker
+           numbers its symbols, then the symbols that the linker makes. Everything after the
+           reach pass speaks of rows of this table.
+`Relocs`   relocations of the live symbols, grouped by symbol.
+`Auxes`    auxiliary symbols (pc tables, funcdata, ...) of the live functions, grouped by function.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from enum import IntEnum
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+U1 = npt.NDArray[np.uint8]
+U2 = npt.NDArray[np.uint16]
+U4 = npt.NDArray[np.uint32]
+I4 = npt.NDArray[np.int32]
+I8 = npt.NDArray[np.int64]
+U8 = npt.NDArray[np.uint64]
+Bool = npt.NDArray[np.bool_]
+
+ABI0, ABI_INTERNAL, STATIC = 0, 1, 0xFFFF  # Symbols.version; STATIC names are never looked up
+NO_TARGET, UNREACHED = 0, -1  # Relocs.target
+
+
+class Kind(IntEnum):
+    """What a symbol is. The order is the order of layout: text, read-only, writable, zero-fill."""
+
+    UNDEFINED = 0
+    TEXT = 1
+    TEXT_FIPS_START = 2
+    TEXT_FIPS = 3
+    TEXT_FIPS_END = 4
+    TEXT_END = 5
+    STUBS = 6
+    GO_STRING = 7
+    GC_BITS = 8
+    RODATA = 9
+    RODATA_FIPS_START = 10
+    RODATA_FIPS = 11
+    RODATA_FIPS_END = 12
+    RODATA_END = 13
+    TYPELINK = 14
+    ITABLINK = 15
+    PCLNTAB = 16
+    RODATA_RELRO = 17
+    TYPE = 18
+    GO_FUNC = 19
+    GOT_RELRO = 20
+    FIRST_WRITABLE = 21
+    BUILD_INFO = 22
+    FIPS_INFO = 23
+    MODULE_DATA = 24
+    GOT = 25
+    NOPTR_DATA = 26
+    NOPTR_DATA_FIPS_START = 27
+    NOPTR_DATA_FIPS = 28
+    NOPTR_DATA_FIPS_END = 29
+    NOPTR_DATA_END = 30
+    DATA = 31
+    DATA_FIPS_START = 32
+    DATA_FIPS = 33
+    DATA_FIPS_END = 34
+    DATA_END = 35
+    BSS = 36
+    NOPTR_BSS = 37
+    GC_MASK = 38
+    FUZZ_COUNTER = 39
+    COVERAGE_COUNTER = 40
+    COVERAGE_AUXVAR = 41
+    TLS_BSS = 42
+    FIRST_UNALLOCATED = 43
+    DYNIMPORT = 44  # defined by a dylib
+    HOST_OBJECT = 45  # declared by cgo, to be defined by a host object
+    DWARF = 46
+
+
+class Reloc(IntEnum):
+    """Relocation types of Go objects for amd64 (cmd/internal/objabi/reloctype.go, Go 1.26/1.27)."""
+
+    ADDR = 1
+    ADDROFF = 5
+    SIZE = 6
+    CALL = 7
+    CALLIND = 10
+    CONST = 13
+    PCREL = 14
+    TLS_LE = 15
+    TLS_IE = 16
+    USEFIELD = 21
+    USETYPE = 22
+    USEIFACE = 23
+    USEIFACEMETHOD = 24
+    USENAMEDMETHOD = 25
+    METHODOFF = 26
+    KEEP = 27
+    GOTPCREL = 29
+    DWARFSECREF = 31
+    WEAK = 0x8000  # a flag or'ed to the type in objects; Relocs keeps it in a column of its own
+
+
+class Aux(IntEnum):
+    """Kinds of auxiliary symbols (cmd/internal/goobj/objfile.go)."""
+
+    GOTYPE = 0
+    FUNCINFO = 1
+    FUNCDATA = 2
+    DWARF_INFO = 3
+    DWARF_LOC = 4
+    DWARF_RANGES = 5
+    DWARF_LINES = 6
+    PCSP = 7
+    PCFILE = 8
+    PCLINE = 9
+    PCINLINE = 10
+    PCDATA = 11
+
+
+# Symbol flags of Go objects (cmd/internal/goobj/objfile.go).
+FLAG_DUPOK, FLAG_LOCAL, FLAG_TYPELINK, FLAG_LEAF = 1, 2, 4, 8
+FLAG_NOSPLIT, FLAG_REFLECT_METHOD, FLAG_GO_TYPE = 16, 32, 64
+FLAG2_USED_IN_IFACE, FLAG2_ITAB, FLAG2_DICT, FLAG2_PKG_INIT = 1, 2, 4, 8
+FLAG2_LINKNAME, FLAG2_LINKNAME_STD, FLAG2_ABI_WRAPPER = 16, 32, 64
+
+# Blocks of a Go object that hold symbol entries, in file order: Slots.block.
+BLOCK_DEF, BLOCK_HASHED64, BLOCK_HASHED, BLOCK_NONPKG_DEF, BLOCK_NONPKG_REF = range(5)
+
+
+class Memory:
+    """All bytes that the link can refer to, as one flat array.
+
+    `bytes` is uint8 and has room at its end for what `add` appends; offsets stay valid for the
+    life of the link. Reads past `used` give zeros, so that wide reads near the end are safe.
+    """
+
+    def __init__(self, flat: U1, used: int) -> None:
+        self.bytes = flat
+        self.used = used
+
+    def add(self, content: bytes | U1, align: int = 8) -> int:
+        """Append bytes made by the linker; return their offset, a multiple of `align`."""
+        data = np.frombuffer(content, np.uint8) if isinstance(content, bytes) else content
+        start = -(-self.used // align) * align
+        if start + len(data) + 64 > len(self.bytes):
+            raise MemoryError("the linker's own tables outgrew their reservation")
+        self.bytes[start : start + len(data)] = data
+        self.used = start + len(data)
+        return start
+
+    def get(self, offset: int, size: int) -> bytes:
+        """The `size` bytes at `offset`."""
+        return self.bytes[offset : offset + size].tobytes()
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """One row per Go object, in load order; row 0 stands for the linker itself."""
+
+    base: I8  # offset in Memory of the object's header (its magic)
+    flags: U4  # OBJ_* of formats.goobj
+    blocks: I8  # shape (n, 19): offsets in Memory of the blocks, the last is the end
+    package: list[str]  # import path
+    file: list[str]  # "archive(member)", for messages
+    library: I4  # row in the list of libraries (one archive each)
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """One row per symbol entry of every Go object; row 0 is none.
+
+    Slots of one object are contiguous, block after block. `canon[s]` is the slot that stands for
+    the symbol (the first seen; its other columns are those of the definition that won), 0 for a
+    builtin that nobody defines. The columns of slots that are not canonical are as in the file.
+    """
+
+    canon: I4
+    object: I4  # row in Objects of the definition
+    block: U1  # BLOCK_*
+    name_offset: I8
+    name_size: U4
+    version: U2  # ABI0, ABI_INTERNAL, STATIC
+    kind: U1  # Kind
+    flags: U1
+    flags2: U1
+    size: I8
+    align: U4  # bytes, 0: by size
+    data_offset: I8
+    data_size: I8
+    reloc_start: I8  # row in RawRelocs
+    reloc_count: I8
+    aux_start: I8  # row in RawAuxes
+    aux_count: I8
+    order: I4  # Go's linker numbers symbols in this order; unique among canonical slots
+    local: Bool  # of canonical slots: some entry has FLAG_LOCAL
+    used_in_iface: Bool  # of canonical slots: some entry or reference has FLAG2_USED_IN_IFACE
+
+
+@dataclass(frozen=True, slots=True)
+class RawRelocs:
+    """Relocations of all objects, as in the files; targets are (package, symbol) references."""
+
+    offset: I4
+    size: U1
+    type: U2  # with Reloc.WEAK
+    addend: I8
+    package: U4
+    symbol: U4
+
+
+@dataclass(frozen=True, slots=True)
+class RawAuxes:
+    """Auxiliary references of all objects, as in the files."""
+
+    type: U1
+    package: U4
+    symbol: U4
+
+
+@dataclass(frozen=True, slots=True)
+class Symbols:
+    """One row per live symbol; row 0 is none. Rows ascend in Go's order of numbering."""
+
+    slot: I4  # row in Slots; 0: made by the linker
+    object: I4  # row in Objects; 0: made by the linker
+    name_offset: I8
+    name_size: U4
+    version: U2  # ABI0, ABI_INTERNAL, STATIC
+    kind: U1  # Kind
+    flags: U1
+    flags2: U1
+    local: Bool
+    size: I8  # bytes in the image; at least data_size
+    align: U4  # bytes, 0: by size
+    data_offset: I8
+    data_size: I8
+    reloc_start: I8  # row in Relocs; rows of one symbol are contiguous, offsets as in the object
+    reloc_count: I8
+    aux_start: I8  # row in Auxes
+    aux_count: I8
+
+    def __len__(self) -> int:
+        return len(self.slot)
+
+
+@dataclass(frozen=True, slots=True)
+class Relocs:
+    """Relocations of live symbols. Markers (size 0) are gone, except CALLIND."""
+
+    owner: I4  # row in Symbols
+    offset: I4  # bytes from the start of the owner
+    size: U1  # bytes
+    type: U2  # Reloc
+    weak: Bool
+    addend: I8
+    target: I4  # row in Symbols; NO_TARGET, or UNREACHED for a weak or METHODOFF reference
+
+    def __len__(self) -> int:
+        return len(self.owner)
+
+
+@dataclass(frozen=True, slots=True)
+class Auxes:
+    """Auxiliary symbols of live functions (GOTYPE and DWARF entries are left out)."""
+
+    owner: I4  # row in Symbols
+    type: U1  # Aux
+    target: I4  # row in Symbols; 0: an empty entry, which still counts (funcdata)
+
+
+@dataclass(frozen=True, slots=True)
+class NewReloc:
+    """One relocation of a symbol that the linker makes; see Relocs for the fields."""
+
+    offset: int
+    target: int
+    type: Reloc = Reloc.ADDR
+    size: int = 8
+    addend: int = 0
+
+
+@dataclass(slots=True)
+class NewSymbol:
+    """A symbol that the linker makes, to be appended to Symbols by `extend`."""
+
+    name: str
+    kind: Kind
+    content: bytes | U1 = b""
+    size: int = -1  # -1: the size of the content
+    align: int = 0
+    local: bool = False
+    version: int = ABI0
+    relocs: list[NewReloc] = field(default_factory=list)
+
+
+T = TypeVar("T")
+
+
+def take(table: T, rows: Any) -> T:
+    """The table with these rows only (an index array, a mask or a slice)."""
+    columns = {f.name: getattr(table, f.name)[rows] for f in fields(table)}  # type: ignore[arg-type]
+    return type(table)(**columns)
+
+
+def concatenate(first: T, second: T) -> T:
+    """The rows of both tables; dtypes are those of the first."""
+    columns = {}
+    for f in fields(first):  # type: ignore[arg-type]
+        head, tail = getattr(first, f.name), getattr(second, f.name)
+        columns[f.name] = np.concatenate([head, np.asarray(tail).astype(head.dtype)])
+    return type(first)(**columns)
+
+
+def extend(
+    symbols: Symbols, relocs: Relocs, memory: Memory, new: list[NewSymbol]
+) -> tuple[Symbols, Relocs]:
+    """Append symbols made by the linker; their rows start at len(symbols), in list order."""
+    count, first = len(new), len(symbols)
+    names = [s.name.encode() for s in new]
+    start = np.cumsum([0, *(len(s.relocs) for s in new)]) + len(relocs)
+    rows = [(first + i, r) for i, s in enumerate(new) for r in s.relocs]
+    added = Symbols(
+        slot=np.zeros(count, np.int32),
+        object=np.zeros(count, np.int32),
+        name_offset=np.array([memory.add(n, 1) for n in names], np.int64),
+        name_size=np.array([len(n) for n in names], np.uint32),
+        version=np.array([s.version for s in new], np.uint16),
+        kind=np.array([s.kind for s in new], np.uint8),
+        flags=np.zeros(count, np.uint8),
+        flags2=np.zeros(count, np.uint8),
+        local=np.array([s.local for s in new], np.bool_),
+        size=np.array([s.size if s.size >= 0 else len(s.content) for s in new], np.int64),
+        align=np.array([s.align for s in new], np.uint32),
+        data_offset=np.array([memory.add(s.content) for s in new], np.int64),
+        data_size=np.array([len(s.content) for s in new], np.int64),
+        reloc_start=start[:-1],
+        reloc_count=np.diff(start),
+        aux_start=np.zeros(count, np.int64),
+        aux_count=np.zeros(count, np.int64),
+    )
+    added_relocs = Relocs(
+        owner=np.array([owner for owner, _ in rows], np.int32),
+        offset=np.array([r.offset for _, r in rows], np.int32),
+        size=np.array([r.size for _, r in rows], np.uint8),
+        type=np.array([r.type for _, r in rows], np.uint16),
+        weak=np.zeros(len(rows), np.bool_),
+        addend=np.array([r.addend for _, r in rows], np.int64),
+        target=np.array([r.target for _, r in rows], np.int32),
+    )
+    return concatenate(symbols, added), concatenate(relocs, added_relocs)
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """The segments of the image, in file order, as LC_SEGMENT_64 has them."""
+
+    name: list[str]
+    vmaddr: I8
+    vmsize: I8
+    fileoff: I8
+    filesize: I8
+    maxprot: U1
+    initprot: U1
+    flags: U4
+
+
+@dataclass(frozen=True, slots=True)
+class Sections:
+    """The sections, in the order of their ordinals (row 0 is section 1 of nlist's n_sect)."""
+
+    segment: I4  # row in Segments
+    name: list[str]
+    address: I8
+    size: I8
+    offset: I8  # in the file; 0 for zero-fill
+    align: I8  # bytes, a power of two
+    flags: U4
+    reserved1: U4  # index of the first entry in the indirect symbol table
+    reserved2: U4  # size of a stub
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where everything is. Addresses are unslid."""
+
+    segments: Segments
+    sections: Sections
+    address: I8  # of each row of Symbols; 0 if it is not in the image
+    section: U1  # ordinal (1-based) of each row of Symbols; 0 if it is not in the image
+
+
+@dataclass(frozen=True, slots=True)
+class Fixups:
+    """Words that dyld must change: rebase rows and bind rows, sorted by address."""
+
+    rebase_address: I8
+    bind_address: I8
+    bind_symbol: I4  # row in Symbols, of kind DYNIMPORT
+    bind_addend: I8
+
+
+@dataclass(frozen=True, slots=True)
+class Imports:
+    """What comes from dylibs: one row per symbol of kind DYNIMPORT."""
+
+    symbol: I4  # row in Symbols, ascending
+    name: list[bytes]  # as dyld knows it, with the leading underscore
+    ordinal: I4  # 1-based row of `dylibs`; or a BIND_SPECIAL_DYLIB_*
+    weak: Bool  # may be missing at run time
+    dylibs: list[str]  # install names, in load order
+
+
+def with_columns(table: T, **columns: Any) -> T:
+    """A copy of a table with some columns replaced."""
+    return replace(table, **columns)  # type: ignore[type-var]
