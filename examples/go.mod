@@ -1,0 +1,3 @@
+module pielink.example
+
+go 1.26
