@@ -1,7 +1,5 @@
-"""`python -m pielink`."""
+"""`python -m pielink` is the command `pielink`."""
 
-import sys
+from pielink.cli import entry
 
-from pielink.cli import main
-
-sys.exit(main())
+entry()

@@ -7,6 +7,7 @@ golang/flags.py parses argv into this record, docs/link-flags.md tells people.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -20,14 +21,6 @@ class BuildMode(StrEnum):
 
     EXE = "exe"
     PIE = "pie"
-
-
-class LinkMode(StrEnum):
-    """Who does the final link; `external` (the C compiler's linker) is what pielink replaces."""
-
-    AUTO = "auto"
-    INTERNAL = "internal"
-    EXTERNAL = "external"
 
 
 class DyldInfoFormat(StrEnum):
@@ -71,10 +64,33 @@ class Version(NamedTuple):
 
 
 class Definition(NamedTuple):
-    """One -X: the string variable `symbol` (importpath.name) starts out as `value`."""
+    """One -X: the string variable `symbol` (its name in the symbol table) starts out as `value`."""
 
     symbol: str
     value: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read "importpath.name=value"; UsageError if it has another form."""
+        variable, equals, value = text.partition("=")
+        path, dot, name = variable.rpartition(".")
+        if not equals or not dot:
+            raise UsageError("-X flag requires argument of the form importpath.name=value")
+        return cls(f"{symbol_prefix(path)}.{name}", value)
+
+
+def symbol_prefix(import_path: str) -> str:
+    """The import path as symbol names spell it (cmd/internal/objabi: PathToPrefix).
+
+    Control characters, space, %, " and all beyond ASCII become %xx, and so do the periods of the
+    last path element.
+    """
+    path = import_path.encode()
+    last = path.rfind(b"/") + 1
+    return "".join(
+        f"%{c:02x}" if c <= 0x20 or c >= 0x7F or c in b'%"' or (c == 0x2E and i >= last) else chr(c)
+        for i, c in enumerate(path)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +139,8 @@ class LinkOptions:
 
     # What is made.
     build_mode: BuildMode = BuildMode.PIE  # -buildmode
-    link_mode: LinkMode = LinkMode.AUTO  # -linkmode
     build_id: str = ""  # -buildid: the Go build ID
-    uuid: str = ""  # -B: "" (hash of the content), "gobuildid", "none" or "0x…" (16 bytes at most)
+    uuid: str = ""  # -B: "" (hash of the content), "gobuildid", "none" or "0x" and hex
     definitions: tuple[Definition, ...] = ()  # -X, in order; the last one of a symbol wins
     strip_symbols: bool = False  # -s
     strip_dwarf: bool = False  # -w; the command line derives it from -s where -w is not given
@@ -143,15 +158,12 @@ class LinkOptions:
     function_align: int = 0  # -funcalign: a power of two; 0: the architecture's
     random_layout: int = 0  # -randlayout: seed of the function order; 0: off
 
-    # Checks, on or off as in `go tool link`.
+    # What is checked and kept, as in `go tool link`.
     strict_dups: int = 0  # -strictdups: 1 warns, 2 fails on duplicates that differ in content
     check_linkname: bool = True  # -checklinkname
     prune_weak_map: bool = True  # -pruneweakmap
     ignore_version: bool = False  # -f: objects of another Go release are tried
     ignore_package_data: bool = False  # -g: cgo directives in the archives are not read
-    field_tracking: str = ""  # -k: symbol; heeded under GOEXPERIMENT=fieldtrack alone
-    halt_on_error: bool = False  # -h: stop at the first problem
-    capture_host_objects: str = ""  # -capturehostobjs: directory
 
     # What is printed.
     verbose: int = 0  # -v, counted
@@ -160,14 +172,41 @@ class LinkOptions:
     debug_nosplit: bool = False  # -debugnosplit
     benchmark: str = ""  # -benchmark: "", "mem" or "cpu"
 
-    # External linking and host objects: flags that matter once C code is linked.
-    extld: tuple[str, ...] = ()  # -extld
-    extldflags: tuple[str, ...] = ()  # -extldflags
-    tmpdir: str = ""  # -tmpdir
-
     # pielink's own.
     dyld_info: DyldInfoFormat = DyldInfoFormat.OPCODES  # -dyldinfo
     bind: BindTime = BindTime.NOW  # -bind
     exported_symbols: tuple[str, ...] = ()  # -exported-symbol, as in C (without the underscore)
     export_dynamic: bool = False  # -export-dynamic: export every global symbol
     verify: bool = False  # -verify: relocate at two bases; what differs must be the rebase set
+
+    def __post_init__(self) -> None:
+        """Check what the types cannot say; UsageError names the flag and the value."""
+        if self.round is not None and (self.round < 4096 or not _power_of_two(self.round)):
+            raise UsageError(f"invalid -R value {self.round:#x}: want a power of two from 0x1000")
+        if self.function_align and not _power_of_two(self.function_align):
+            raise UsageError(f"invalid -funcalign value {self.function_align}: want a power of two")
+        if self.data_address is not None and self.data_address % (self.round or 4096):
+            raise UsageError(f"invalid -D value {self.data_address:#x}: not a multiple of -R")
+        if self.benchmark not in ("", "cpu", "mem"):
+            raise UsageError(f"invalid -benchmark value {self.benchmark!r}: want cpu or mem")
+        if self.dyld_info == DyldInfoFormat.CHAINED and self.macos and self.macos.major < 12:
+            raise UsageError(f"-dyldinfo=chained needs -macos 12 or later, not {self.macos}")
+        self._check_uuid()
+
+    def _check_uuid(self) -> None:
+        """-B takes what LC_UUID can hold: 16 bytes, named or in hex."""
+        if self.uuid in ("", "none"):
+            return
+        if self.uuid == "gobuildid":
+            if not self.build_id:
+                raise UsageError("-B gobuildid requires a Go build ID supplied via -buildid")
+            return
+        if not re.fullmatch(r"0x([0-9a-fA-F]{2}){0,16}", self.uuid):
+            raise UsageError(
+                f'invalid -B value {self.uuid!r}: want "gobuildid", "none", '
+                "or 0x and an even number of hex digits, at most 32"
+            )
+
+
+def _power_of_two(number: int) -> bool:
+    return number > 0 and number & (number - 1) == 0

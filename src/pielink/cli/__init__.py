@@ -6,7 +6,9 @@ Modules are imported only when their command runs, so that no command pays for a
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+from typing import NoReturn
 
 from pielink.errors import PielinkError, UsageError
 
@@ -56,3 +58,20 @@ def main(argv: list[str] | None = None) -> int:
     except PielinkError as error:
         print(f"pielink {args[0]}: {error}", file=sys.stderr)
         return 1
+
+
+def entry() -> NoReturn:
+    """The process `pielink`: run one command and leave at once.
+
+    os._exit skips the tear-down of the interpreter, which after a link takes as long as a pass;
+    nothing here relies on it, and the streams are flushed.
+    """
+    try:
+        status = main()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        status = 128 + 13
+    except KeyboardInterrupt:
+        status = 128 + 2
+    os._exit(status)
