@@ -1,0 +1,56 @@
+"""Universal ("fat") files: several images, one per architecture, behind a big-endian header.
+
+Source of the format: <mach-o/fat.h>.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pielink.errors import FormatError
+from pielink.formats import macho
+
+
+def slices(data: bytes, path: str = "") -> list[tuple[str, int, int]]:
+    """(architecture, offset, size) of each image of a file: one row at offset 0 if it is thin.
+
+    Raises FormatError if the fat header is malformed.
+    """
+    magic = int.from_bytes(data[:4], "big")
+    if magic not in (macho.FAT_MAGIC, macho.FAT_MAGIC_64):
+        return [(architecture(data), 0, len(data))]
+    entry = np.dtype(
+        [
+            ("cputype", ">u4"),
+            ("cpusubtype", ">u4"),
+            ("offset", ">u4"),
+            ("size", ">u4"),
+            ("align", ">u4"),
+        ]
+        if magic == macho.FAT_MAGIC
+        else [
+            *(("cputype", ">u4"), ("cpusubtype", ">u4"), ("offset", ">u8"), ("size", ">u8")),
+            *(("align", ">u4"), ("reserved", ">u4")),
+        ]
+    )
+    count = int.from_bytes(data[4:8], "big")
+    if count > (len(data) - 8) // entry.itemsize:
+        raise FormatError(f"fat header announces {count} slices", path, 4)
+    rows = np.frombuffer(data, entry, count, 8)
+    found = []
+    for row in rows:
+        offset, size = int(row["offset"]), int(row["size"])
+        if offset > len(data) or size > len(data) - offset:
+            raise FormatError("a slice of the fat file is outside the file", path, offset)
+        found.append((architecture(data[offset : offset + 12]), offset, size))
+    return found
+
+
+def architecture(head: bytes) -> str:
+    """x86_64, arm64, arm64e, or the bare CPU numbers, from the first 12 bytes of an image."""
+    cpu, sub = int.from_bytes(head[4:8], "little"), int.from_bytes(head[8:12], "little")
+    if cpu == macho.CPU_TYPE_X86_64:
+        return "x86_64"
+    if cpu == macho.CPU_TYPE_ARM64:
+        return "arm64e" if sub & 0xFFFFFF == macho.CPU_SUBTYPE_ARM64E else "arm64"
+    return f"cpu-{cpu:#x}"
