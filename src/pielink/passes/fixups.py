@@ -1,0 +1,310 @@
+"""References that cannot be resolved statically: GOT, stubs, and the words that dyld must change.
+
+What a relocation becomes depends on its type and on whether its target comes from a dylib:
+
+| relocation | target in the image | target in a dylib |
+|---|---|---|
+| CALL | resolved | goes to a stub, which jumps through a GOT entry |
+| PCREL of a LEA instruction | resolved | the LEA becomes a load of the GOT entry |
+| ADDR, 8 bytes | rebase, in a PIE | bind |
+| anything else | resolved, if that needs no base address | error |
+
+GOT entries and stubs are numbered in the order of first use, with the functions in the order of
+the image, then data by kind and row, as in cmd/link/internal/ld/data.go (dynreloc) and
+amd64/asm.go (adddynrel) of Go, since that order is visible in the bytes of the image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pielink.arch import amd64
+from pielink.errors import Problems
+from pielink.formats import macho
+from pielink.tables import (
+    I4,
+    I8,
+    NO_TARGET,
+    U1,
+    Bool,
+    Fixups,
+    Kind,
+    Layout,
+    Memory,
+    NewReloc,
+    NewSymbol,
+    Objects,
+    Reloc,
+    Relocs,
+    Symbols,
+    extend,
+    with_columns,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Patches:
+    """Single bytes of contents to replace: instructions that changed with their relocation."""
+
+    symbol: I4  # row in Symbols
+    offset: I4  # bytes from the start of the symbol
+    value: U1
+
+
+@dataclass(frozen=True, slots=True)
+class Pointers:
+    """Words that dyld must change, by symbol and offset: `Fixups` before the layout is known."""
+
+    rebase_symbol: I4  # row in Symbols that holds the word
+    rebase_offset: I4  # bytes from the start of that symbol
+    bind_symbol: I4
+    bind_offset: I4
+    bind_target: I4  # row in Symbols, of kind DYNIMPORT
+    bind_addend: I8
+
+
+@dataclass(frozen=True, slots=True)
+class Dynamic:
+    """What the pass makes: the tables with GOT and stubs added, and what dyld is to be told."""
+
+    symbols: Symbols
+    relocs: Relocs
+    patches: Patches
+    pointers: Pointers
+    got_symbol: int  # rows in `symbols`
+    stub_symbol: int
+    got: I4  # row of the dylib symbol of each GOT entry, 8 bytes apart
+    stubs: I4  # row of the dylib symbol of each stub, STUB_SIZE bytes apart
+
+
+def fixups(
+    memory: Memory, objects: Objects, symbols: Symbols, relocs: Relocs, text: I4, pie: bool
+) -> Dynamic:
+    """Make GOT and stubs for references to dylibs and note rebases and binds.
+
+    `text` lists the rows of all functions in the order of the image. Without `pie` the image has
+    no rebases, and its GOT is bound by way of the indirect symbol table. LinkError lists every
+    reference that cannot be expressed.
+    """
+    used = _uses(symbols, relocs, text)
+    _check_uses(memory, objects, symbols, relocs, used, pie)
+    _check_width(memory, objects, symbols, relocs, pie)
+    code = used[relocs.type[used] != Reloc.ADDR]
+    calls = relocs.type[code] == Reloc.CALL
+    got = _first_uses(relocs.target[code])
+    stubs = _first_uses(relocs.target[code[calls]])
+
+    entry = np.zeros(len(symbols), np.int32)  # of a dylib symbol: its GOT entry
+    entry[got] = np.arange(len(got))
+    stub = np.zeros(len(symbols), np.int32)
+    stub[stubs] = np.arange(len(stubs))
+    got_symbol, stub_symbol = len(symbols), len(symbols) + 1
+
+    target, addend = relocs.target.copy(), relocs.addend.copy()
+    imported = relocs.target[code]
+    target[code] = np.where(calls, stub_symbol, got_symbol)
+    addend[code] = np.where(
+        calls, stub[imported] * amd64.STUB_SIZE, entry[imported] * amd64.POINTER_SIZE
+    )
+    loads = code[~calls]
+    patches = Patches(
+        relocs.owner[loads],
+        relocs.offset[loads] - amd64.OPCODE_BEFORE_DISPLACEMENT,
+        np.full(len(loads), amd64.OPCODE_MOV_LOAD, np.uint8),
+    )
+    changed = with_columns(relocs, target=target, addend=addend)
+    made = _got_and_stubs(got_symbol, entry[stubs], len(got), pie)
+    new_symbols, new_relocs = extend(symbols, changed, memory, made)
+    return Dynamic(
+        symbols=new_symbols,
+        relocs=new_relocs,
+        patches=patches,
+        pointers=_pointers(symbols, relocs, used, got_symbol, got, pie),
+        got_symbol=got_symbol,
+        stub_symbol=stub_symbol,
+        got=got,
+        stubs=stubs,
+    )
+
+
+def _uses(symbols: Symbols, relocs: Relocs, text: I4) -> I4:
+    """Rows of the relocations against dylib symbols, in Go's order of visiting them."""
+    imported = symbols.kind == Kind.DYNIMPORT
+    rows = np.flatnonzero(imported[relocs.target] & (relocs.target > 0) & (relocs.size > 0))
+    owner = relocs.owner[rows]
+    rank = symbols.kind[owner].astype(np.int64) << 32 | owner
+    position = np.zeros(len(symbols), np.int64)
+    position[text] = np.arange(len(text))
+    code = is_text(symbols.kind[owner])
+    rank[code] = position[owner[code]]
+    return rows[np.argsort(rank, kind="stable")].astype(np.int32)
+
+
+def is_text(kind: U1) -> Bool:
+    """Which kinds are machine code."""
+    return (kind >= Kind.TEXT) & (kind <= Kind.TEXT_END)
+
+
+def _first_uses(targets: I4) -> I4:
+    """The distinct targets, in the order of their first occurrence."""
+    distinct, first = np.unique(targets, return_index=True)
+    return distinct[np.argsort(first, kind="stable")]
+
+
+def _check_uses(
+    memory: Memory, objects: Objects, symbols: Symbols, relocs: Relocs, used: I4, pie: bool
+) -> None:
+    """LinkError if a reference to a dylib symbol has no form in the table above."""
+    owner, kind = relocs.owner[used], relocs.type[used]
+    code = is_text(symbols.kind[owner])
+    call, load, pointer = (kind == t for t in (Reloc.CALL, Reloc.PCREL, Reloc.ADDR))
+    opcode_offset = relocs.offset[used] - amd64.OPCODE_BEFORE_DISPLACEMENT
+    inside = (opcode_offset >= 0) & (opcode_offset < symbols.data_size[owner])
+    place = np.where(inside, symbols.data_offset[owner] + opcode_offset, 0)
+    lea = inside & (memory.bytes[place] == amd64.OPCODE_LEA)
+    whole = relocs.size[used] == amd64.POINTER_SIZE
+    shifted = relocs.addend[used] != 0
+    reasons = (
+        (~(call | load | pointer), "this type of relocation cannot reach into a dylib"),
+        ((call | load) & shifted, "code cannot refer to an address inside a dylib's symbol"),
+        ((call | load) & ~code, "data cannot hold a distance to a dylib's symbol"),
+        (load & code & ~lea, "only LEA can take the address of a dylib's symbol"),
+        (pointer & ~whole, "a pointer to a dylib's symbol takes 8 bytes"),
+        (pointer & (not pie), "only a position-independent executable can bind a pointer in data"),
+    )
+    problems = Problems()
+    for wrong, reason in reasons:
+        for row in used[wrong].tolist():
+            describe(problems, memory, objects, symbols, relocs, row, reason)
+    problems.raise_if_any()
+
+
+def _check_width(
+    memory: Memory, objects: Objects, symbols: Symbols, relocs: Relocs, pie: bool
+) -> None:
+    """LinkError if an absolute address is narrower than the pointer that dyld would slide."""
+    narrow = (relocs.type == Reloc.ADDR) & (relocs.size > 0) & (relocs.size != amd64.POINTER_SIZE)
+    rows = np.flatnonzero(narrow & (relocs.target > NO_TARGET) & pie)
+    rows = rows[symbols.kind[relocs.owner[rows]] < Kind.FIRST_UNALLOCATED]
+    problems = Problems()
+    for row in rows.tolist():
+        reason = f"a {int(relocs.size[row])}-byte absolute address cannot be position-independent"
+        describe(problems, memory, objects, symbols, relocs, row, reason)
+    problems.raise_if_any()
+
+
+def describe(
+    problems: Problems,
+    memory: Memory,
+    objects: Objects,
+    symbols: Symbols,
+    relocs: Relocs,
+    row: int,
+    reason: str,
+) -> None:
+    """Note that the relocation in `row` is wrong, with its object, symbol, offset and target."""
+    owner, target = int(relocs.owner[row]), int(relocs.target[row])
+    problems.add(
+        f"{type_name(int(relocs.type[row]))} relocation at offset {int(relocs.offset[row]):#x}"
+        f" to {symbol_name(memory, symbols, target)}: {reason}",
+        file=objects.file[int(symbols.object[owner])],
+        symbol=symbol_name(memory, symbols, owner),
+    )
+
+
+def symbol_name(memory: Memory, symbols: Symbols, row: int) -> str:
+    """The name of a symbol, for people."""
+    if row <= 0:
+        return "(none)"
+    name = memory.get(int(symbols.name_offset[row]), int(symbols.name_size[row]))
+    return name.decode("utf-8", "backslashreplace")
+
+
+def type_name(number: int) -> str:
+    """The name of a relocation type, for people."""
+    try:
+        return "R_" + Reloc(number).name
+    except ValueError:
+        return f"type {number}"
+
+
+def _got_and_stubs(got_symbol: int, stub_entry: I4, entries: int, pie: bool) -> list[NewSymbol]:
+    """The symbols .got (zeros, for dyld to fill) and .plt (one stub for each of `stub_entry`)."""
+    jumps = [
+        NewReloc(
+            offset=i * amd64.STUB_SIZE + amd64.STUB_DISPLACEMENT,
+            target=got_symbol,
+            type=Reloc.PCREL,
+            size=4,
+            addend=entry * amd64.POINTER_SIZE,
+        )
+        for i, entry in enumerate(stub_entry.tolist())
+    ]
+    got = NewSymbol(
+        name=".got",
+        kind=Kind.GOT_RELRO if pie else Kind.GOT,
+        content=bytes(entries * amd64.POINTER_SIZE),
+        align=4,
+    )
+    stubs = NewSymbol(
+        name=".plt", kind=Kind.STUBS, content=amd64.STUB * len(stub_entry), relocs=jumps
+    )
+    return [got, stubs]
+
+
+def _pointers(
+    symbols: Symbols, relocs: Relocs, used: I4, got_symbol: int, got: I4, pie: bool
+) -> Pointers:
+    """The words that hold an absolute address of a PIE."""
+    if not pie:
+        used, got = used[:0], got[:0]
+    absolute = (relocs.type == Reloc.ADDR) & (relocs.target > NO_TARGET) & (relocs.size > 0)
+    rebase = np.flatnonzero(absolute & pie)
+    inside = symbols.kind[relocs.target[rebase]] != Kind.DYNIMPORT
+    inside &= symbols.kind[relocs.owner[rebase]] < Kind.FIRST_UNALLOCATED
+    rebase = rebase[inside]
+    bind = used[relocs.type[used] == Reloc.ADDR]
+    entry_offset = np.arange(len(got), dtype=np.int32) * amd64.POINTER_SIZE
+    return Pointers(
+        rebase_symbol=relocs.owner[rebase],
+        rebase_offset=relocs.offset[rebase],
+        bind_symbol=np.append(relocs.owner[bind], np.full(len(got), got_symbol, np.int32)),
+        bind_offset=np.append(relocs.offset[bind], entry_offset),
+        bind_target=np.append(relocs.target[bind], got),
+        bind_addend=np.append(relocs.addend[bind], np.zeros(len(got), np.int64)),
+    )
+
+
+def place(memory: Memory, symbols: Symbols, pointers: Pointers, layout: Layout) -> Fixups:
+    """The words that dyld must change, by address, ascending, now that the layout is known.
+
+    LinkError names each one that lies in a segment that is not writable when dyld gets to it.
+    """
+    rebase = layout.address[pointers.rebase_symbol] + pointers.rebase_offset
+    bind = layout.address[pointers.bind_symbol] + pointers.bind_offset
+    _check_writable(memory, symbols, pointers.rebase_symbol, pointers.rebase_offset, layout)
+    _check_writable(memory, symbols, pointers.bind_symbol, pointers.bind_offset, layout)
+    order = np.argsort(bind, kind="stable")
+    return Fixups(
+        rebase_address=np.sort(rebase, kind="stable"),
+        bind_address=bind[order],
+        bind_symbol=pointers.bind_target[order],
+        bind_addend=pointers.bind_addend[order],
+    )
+
+
+def _check_writable(
+    memory: Memory, symbols: Symbols, holder: I4, offset: I4, layout: Layout
+) -> None:
+    protection = layout.segments.initprot[layout.sections.segment]
+    writable = np.append(False, protection & macho.VM_PROT_WRITE != 0)[layout.section[holder]]
+    problems = Problems()
+    for row in np.flatnonzero(~writable).tolist():
+        problems.add(
+            f"the absolute address at offset {int(offset[row]):#x} is in memory that dyld cannot"
+            " write to: use a PC-relative address, or move it to writable data",
+            symbol=symbol_name(memory, symbols, int(holder[row])),
+        )
+    problems.raise_if_any()
