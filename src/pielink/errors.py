@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,6 +55,13 @@ class Problems:
     def add(self, message: str, file: str = "", symbol: str = "") -> None:
         """Note one problem; the pass goes on."""
         self._found.append(Problem(message, file, symbol))
+
+    def report(self, message: str, file: str = "", symbol: str = "", *, fatal: bool) -> None:
+        """Note a problem, or only warn of it on stderr."""
+        if fatal:
+            self.add(message, file, symbol)
+        else:
+            print(f"warning: {Problem(message, file, symbol)}", file=sys.stderr)
 
     def __iter__(self) -> Iterator[Problem]:
         return iter(self._found)

@@ -1,0 +1,98 @@
+"""Files in one flat array: mapped one after the other into one range of addresses.
+
+On Linux and macOS an anonymous reservation is made and the files are mapped over parts of it, so
+that no byte is copied and pages that nobody touches cost nothing. Elsewhere the files are read
+into one buffer, which gives the same array.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+# Mappings start at multiples of this: the largest page size of the systems we run on.
+GRANULE = 65536
+_MAP_FIXED = 0x10
+
+
+class FlatFiles:
+    """A reservation of `capacity` bytes that files are placed into, in order.
+
+    `bytes` is the whole range (uint8, writable where no file lies), `view` the same as a
+    memoryview for slicing, `used` the end of what has been placed so far.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.bytes, self._place = _reserve(capacity)
+        self.view = self.bytes.data.cast("B")
+        self.used = 0
+
+    def place(self, path: str) -> tuple[int, int]:
+        """Put the file at `path` behind the others; return (offset, size).
+
+        Raises OSError if it cannot be opened, MemoryError if the reservation is too small.
+        """
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            size = os.fstat(descriptor).st_size
+            start = self.used
+            end = start + padded(size)
+            if end > len(self.bytes):
+                raise MemoryError(f"{path}: larger than when the link began")
+            if size:
+                self._place(descriptor, start, size)
+        finally:
+            os.close(descriptor)
+        self.used = end
+        return start, size
+
+
+def padded(size: int) -> int:
+    """The room that a file of `size` bytes takes: whole granules, and at least one byte over."""
+    return (size // GRANULE + 1) * GRANULE
+
+
+def _reserve(
+    capacity: int,
+) -> tuple[npt.NDArray[np.uint8], Callable[[int, int, int], None]]:
+    if sys.platform not in ("linux", "darwin"):
+        return _plain(capacity)
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    reservation = mmap.mmap(-1, capacity + GRANULE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANON)
+    flat = np.frombuffer(reservation, np.uint8)
+    skip = -flat.ctypes.data % GRANULE
+    flat = flat[skip : skip + capacity]
+    address = flat.ctypes.data
+
+    def place(descriptor: int, start: int, size: int) -> None:
+        got = libc.mmap(
+            address + start,
+            size,
+            mmap.PROT_READ | mmap.PROT_WRITE,
+            mmap.MAP_PRIVATE | _MAP_FIXED,
+            descriptor,
+            0,
+        )
+        if got != address + start:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+    return flat, place
+
+
+def _plain(capacity: int) -> tuple[npt.NDArray[np.uint8], Callable[[int, int, int], None]]:
+    flat = np.zeros(capacity, np.uint8)
+
+    def place(descriptor: int, start: int, size: int) -> None:
+        with open(descriptor, "rb", closefd=False) as file:
+            if file.readinto(flat[start : start + size].data) != size:
+                raise OSError(f"file shrank to less than {size} bytes while it was read")
+
+    return flat, place

@@ -1,0 +1,223 @@
+"""The Go object file: structures and checked reading, no linker logic.
+
+An object is a text header, then the object proper. The text header starts with the line
+"go object GOOS GOARCH VERSION [GOAMD64=...] X:EXPERIMENTS"; other lines follow ("build id ...",
+"main" for package main), then sections between lines that start with "$$" (one of them,
+"$$  // cgo", holds JSON), and the header ends with a line "!" outside of such sections.
+
+The object proper starts with the magic, an 8-byte fingerprint, flags, and the offsets of 19
+blocks. All offsets count from the magic. The blocks lie one after the other:
+
+    Autolib   imported packages: string, fingerprint      Hash64    u8 per Hashed64def
+    PkgIdx    referenced packages: string                 Hash      16 bytes per Hasheddef
+    File      source files: string                        RelocIdx  u4 per defined symbol, + 1
+    Symdef    symbols of this package                     AuxIdx    likewise
+    Hashed64def  content-addressable, 8 bytes or less     DataIdx   likewise
+    Hasheddef    content-addressable                      Reloc     relocations
+    Nonpkgdef    named symbols                            Aux       auxiliary references
+    Nonpkgref    references by name                       Data      contents
+    RefFlags  flags of referenced symbols                 RefName   for tools only
+
+A string is (size u4, offset u4). A symbol reference is (package u4, symbol u4), where the
+package is an index into PkgIdx or one of the PKG_* values.
+
+Source: cmd/internal/goobj/objfile.go of Go 1.26 and 1.27 (the format is the same).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pielink.errors import FormatError
+
+MAGIC = b"\0go120ld"
+OBJ_SHARED, OBJ_FROM_ASSEMBLY, OBJ_UNLINKABLE, OBJ_STD = 1, 4, 8, 16
+
+PKG_NONE, PKG_HASHED64, PKG_HASHED = 0x7FFFFFFF, 0x7FFFFFFE, 0x7FFFFFFD
+PKG_BUILTIN, PKG_SELF, PKG_INVALID = 0x7FFFFFFC, 0x7FFFFFFB, 0
+
+SYMBOL = np.dtype(
+    [
+        ("name_size", "<u4"),
+        ("name_offset", "<u4"),
+        ("abi", "<u2"),
+        ("kind", "u1"),
+        ("flags", "u1"),
+        ("flags2", "u1"),
+        ("size", "<u4"),
+        ("align", "<u4"),
+    ]
+)
+RELOC = np.dtype(
+    [
+        ("offset", "<i4"),
+        ("size", "u1"),
+        ("type", "<u2"),
+        ("addend", "<i8"),
+        ("package", "<u4"),
+        ("symbol", "<u4"),
+    ]
+)
+AUX = np.dtype([("type", "u1"), ("package", "<u4"), ("symbol", "<u4")])
+REF_FLAGS = np.dtype([("package", "<u4"), ("symbol", "<u4"), ("flags", "u1"), ("flags2", "u1")])
+STRING = np.dtype([("size", "<u4"), ("offset", "<u4")])
+AUTOLIB = np.dtype([("size", "<u4"), ("offset", "<u4"), ("fingerprint", "V8")])
+
+AUTOLIB_BLOCK, PKGIDX, FILE, SYMDEF, HASHED64DEF, HASHEDDEF, NONPKGDEF, NONPKGREF = range(8)
+REFFLAGS, HASH64, HASH, RELOCIDX, AUXIDX, DATAIDX, RELOC_BLOCK, AUX_BLOCK = range(8, 16)
+DATA, REFNAME, END = range(16, 19)
+# Bytes per entry of each block, END excluded.
+ENTRY_SIZE = np.array([16, 8, 8, 21, 21, 21, 21, 21, 10, 8, 16, 4, 4, 4, 23, 9, 1, 16])
+HEADER_SIZE = 8 + 8 + 4 + 4 * 19
+_HEADER = np.dtype(
+    [("magic", "V8"), ("fingerprint", "V8"), ("flags", "<u4"), ("offsets", "<u4", 19)]
+)
+
+
+class TextHeader(NamedTuple):
+    """The text in front of an object."""
+
+    line: str  # "go object darwin amd64 go1.27.3 ...", without the newline
+    is_main: bool  # package main
+    cgo: list[list[str]]  # cgo directives, each a list of words
+    end: int  # offset of the object proper
+
+
+class GoObject(NamedTuple):
+    """One object proper, checked: every block lies inside the file."""
+
+    name: str  # "archive(member)"
+    base: int  # offset of the magic in the flat memory
+    flags: int  # OBJ_*
+    fingerprint: bytes  # 8 bytes; zeros in objects of the assembler
+    blocks: npt.NDArray[np.int64]  # offsets in the flat memory, shape (19,)
+    counts: npt.NDArray[np.int64]  # entries per block, shape (18,)
+
+
+def read_text_header(view: memoryview, start: int, end: int, name: str) -> TextHeader:
+    """Read the text header of the object at `start`, which ends before `end`.
+
+    Raises FormatError if it does not begin with "go object " or has no end.
+    """
+    if bytes(view[start : min(end, start + 10)]) != b"go object ":
+        raise FormatError(f"not an object file: {bytes(view[start : start + 40])!r}", name)
+    size = 4096
+    while True:
+        text = bytes(view[start : min(end, start + size)])
+        if (stop := _end_of_header(text)) >= 0:
+            break
+        if start + size >= end:
+            raise FormatError("truncated object file: its header has no end", name)
+        size *= 8
+    header = text[:stop]
+    line, _, rest = header.partition(b"\n")
+    preamble = rest.split(b"\n\n", 1)[0].split(b"\n")
+    return TextHeader(
+        line.decode("utf-8", "replace"), b"main" in preamble, _cgo(header, name), start + stop + 2
+    )
+
+
+def _end_of_header(text: bytes) -> int:
+    """Offset of the "!" line that closes the header, or -1 if the text does not reach that far."""
+    at, dollars, counted = -1, 0, 0
+    while (at := text.find(b"\n!\n", at + 1)) >= 0:
+        dollars += text.count(b"\n$$", counted, at + 1)
+        counted = at
+        if dollars % 2 == 0:
+            return at + 1
+    return -1
+
+
+def _cgo(header: bytes, name: str) -> list[list[str]]:
+    found = header.find(b"\n$$  // cgo")
+    if found < 0:
+        return []
+    start = header.find(b"\n", found + 1)
+    stop = header.find(b"\n$$", start) if start >= 0 else -1
+    try:
+        directives = json.loads(header[start : stop if stop >= 0 else len(header)])
+    except ValueError as error:
+        raise FormatError(f"failed decoding cgo directives: {error}", name) from None
+    if not isinstance(directives, list) or not all(
+        isinstance(d, list) and d and all(isinstance(word, str) for word in d) for d in directives
+    ):
+        raise FormatError("cgo directives are not lists of words", name)
+    return directives
+
+
+def read_object(
+    memory: npt.NDArray[np.uint8], view: memoryview, base: int, end: int, name: str
+) -> GoObject:
+    """Check the object proper at memory[base:end] and return where its blocks are.
+
+    Raises FormatError for a wrong magic, blocks out of order or bounds, and index blocks that
+    do not ascend or point outside of what they index.
+    """
+    if end - base < HEADER_SIZE or bytes(view[base : base + 8]) != MAGIC:
+        old = bytes(view[base : base + 8])
+        note = " (old format)" if old.startswith(b"\0go1") else ""
+        raise FormatError(f"wrong magic, not a Go object file{note}", name)
+    header = np.frombuffer(view, _HEADER, 1, base)[0]
+    offsets = header["offsets"].astype(np.int64)
+    sizes = np.diff(offsets)
+    if offsets[0] < HEADER_SIZE or sizes.min() < 0 or offsets[END] > end - base:
+        raise FormatError("malformed object: a block lies outside of the file", name)
+    if (sizes % ENTRY_SIZE).any():
+        raise FormatError("malformed object: a block's size is no multiple of its entries", name)
+    found = GoObject(
+        name,
+        base,
+        int(header["flags"]),
+        header["fingerprint"].tobytes(),
+        offsets + base,
+        sizes // ENTRY_SIZE,
+    )
+    _check_indices(found, view)
+    return found
+
+
+def _check_indices(found: GoObject, view: memoryview) -> None:
+    counts = found.counts
+    defined = int(counts[SYMDEF : NONPKGDEF + 1].sum())
+    for index, target in ((RELOCIDX, RELOC_BLOCK), (AUXIDX, AUX_BLOCK), (DATAIDX, DATA)):
+        if counts[index] < defined + 1:
+            raise FormatError("malformed object: an index block is too short", found.name)
+        values = np.frombuffer(view, "<u4", defined + 1, int(found.blocks[index]))
+        if (values[1:] < values[:-1]).any() or values[-1] > counts[target]:
+            raise FormatError("malformed object: an index block is out of bounds", found.name)
+    if counts[HASH64] < counts[HASHED64DEF] or counts[HASH] < counts[HASHEDDEF]:
+        raise FormatError("malformed object: content hashes are missing", found.name)
+    symbols = np.frombuffer(
+        view, SYMBOL, defined + int(counts[NONPKGREF]), int(found.blocks[SYMDEF])
+    )
+    ends = symbols["name_offset"].astype(np.int64) + symbols["name_size"]
+    if len(ends) and int(ends.max()) > found.blocks[END] - found.base:
+        raise FormatError("malformed object: a symbol's name lies outside of the file", found.name)
+
+
+def strings(found: GoObject, view: memoryview, block: int) -> list[bytes]:
+    """The strings of the PkgIdx or File block. Raises FormatError if one is out of bounds."""
+    rows = np.frombuffer(view, STRING, int(found.counts[block]), int(found.blocks[block]))
+    return [_string(found, view, size, offset) for size, offset in rows.tolist()]
+
+
+def autolib(found: GoObject, view: memoryview) -> list[tuple[str, bytes]]:
+    """(import path, fingerprint) of the packages that the object imports, in order."""
+    rows = np.frombuffer(
+        view, AUTOLIB, int(found.counts[AUTOLIB_BLOCK]), int(found.blocks[AUTOLIB_BLOCK])
+    )
+    return [
+        (_string(found, view, size, offset).decode("utf-8", "replace"), fingerprint)
+        for size, offset, fingerprint in rows.tolist()
+    ]
+
+
+def _string(found: GoObject, view: memoryview, size: int, offset: int) -> bytes:
+    start = found.base + offset
+    if start + size > found.blocks[END]:
+        raise FormatError("malformed object: a string lies outside of the file", found.name)
+    return bytes(view[start : start + size])

@@ -1,0 +1,81 @@
+"""May this package pull in that symbol by //go:linkname?
+
+A reference by linkname to a symbol of the standard library is allowed only if the definition is
+marked for it (a push), and some names only from the packages that a list gives. Source:
+checkLinkname in cmd/link/internal/loader/loader.go.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pielink.errors import Problems
+from pielink.formats.goobj import OBJ_FROM_ASSEMBLY, OBJ_STD
+from pielink.program import Program
+from pielink.tables import (
+    ABI_INTERNAL,
+    BLOCK_NONPKG_DEF,
+    BLOCK_NONPKG_REF,
+    FLAG2_ABI_WRAPPER,
+    FLAG2_LINKNAME,
+    FLAG2_LINKNAME_STD,
+    STATIC,
+)
+
+
+def check_linknames(program: Program, problems: Problems) -> None:
+    """Add a problem for each reference by linkname that is not allowed."""
+    slots, release = program.slots, program.release
+    marks = FLAG2_LINKNAME | (FLAG2_LINKNAME_STD if release.linkname_std else 0)
+    marked = (slots.flags2 & marks) != 0
+    assembly = (program.objects.flags[slots.object] & OBJ_FROM_ASSEMBLY) != 0
+    pulled = marked | assembly if release.linkname_std else marked
+    named = (slots.name_size > 0) & (slots.version != STATIC)
+    references = named & (slots.block == BLOCK_NONPKG_REF) & pulled
+    variables = named & (slots.block == BLOCK_NONPKG_DEF) & marked & (slots.data_size == 0)
+    for slot in np.flatnonzero(references | variables).tolist():
+        name = program.name(slot)
+        if variables[slot] and b"." not in name:
+            continue  # usually a C symbol
+        package = program.objects.package[slots.object[slot]]
+        if not _allowed(program, slot, name, package):
+            problems.add(
+                "invalid reference by linkname; the definition does not permit it "
+                "(-checklinkname=0 turns this check off)",
+                program.objects.file[slots.object[slot]],
+                name.decode("utf-8", "replace"),
+            )
+
+
+def _allowed(program: Program, slot: int, name: bytes, package: str) -> bool:
+    slots, objects = program.slots, program.objects
+    listed = program.release.blocked_linknames.get(name)
+    if listed is not None:
+        return package in listed or _unfrozen(package) in listed
+    target = int(slots.canon[slot])
+    if slots.block[target] == BLOCK_NONPKG_REF:
+        return True  # defined outside of Go
+    home = int(slots.object[target])
+    if not objects.flags[home] & OBJ_STD or objects.package[home] == package:
+        return True
+    flags = int(slots.flags2[target])
+    if not program.release.linkname_std:
+        return bool(flags & (FLAG2_LINKNAME | FLAG2_ABI_WRAPPER))
+    if objects.flags[home] & OBJ_FROM_ASSEMBLY and not flags & (
+        FLAG2_LINKNAME | FLAG2_LINKNAME_STD
+    ):
+        if name.startswith(package.encode()) or b"." not in name:
+            return True
+        # An assembly function is pushed by a linkname on its ABI wrapper.
+        twin = int(program.lookup([(name, ABI_INTERNAL - int(slots.version[target]))])[0])
+        flags = int(slots.flags2[twin]) if twin else flags
+    from_std = bool(objects.flags[slots.object[slot]] & OBJ_STD)
+    return bool(flags & FLAG2_LINKNAME) or (bool(flags & FLAG2_LINKNAME_STD) and from_std)
+
+
+def _unfrozen(package: str) -> str:
+    """A frozen package crypto/internal/fips140/vX.Y.Z/... counts as the one it was frozen from."""
+    parts = package.split("/")
+    if parts[:3] == ["crypto", "internal", "fips140"] and len(parts) > 3 and parts[3][:1] == "v":
+        del parts[3]
+    return "/".join(parts)

@@ -1,0 +1,62 @@
+"""What differs between the Go releases that pielink links: numbers and lists, no code.
+
+A Go object starts with a line "go object GOOS GOARCH VERSION ...", which names its release.
+Sources, in each release's GOROOT: src/cmd/internal/objabi/reloctype.go and pkgspecial.go,
+src/cmd/internal/goobj/builtinlist.go, src/cmd/link/internal/loader/loader.go and ld/macho.go.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+
+
+@dataclass(frozen=True)
+class Release:
+    """One Go release, "1.27" for every go1.27.x."""
+
+    name: str
+    reloc_initorder: int  # R_INITORDER
+    reloc_addrcuoff: int  # R_ADDRCUOFF
+    linkname_std: bool  # objects know the linkname flag for the standard library
+    type_links: bool  # typelink and itablink tables are sections; later they lie among the types
+    macos: tuple[int, int, int]  # LC_BUILD_VERSION
+    sdk: tuple[int, int, int]
+
+    def _lines(self, stem: str) -> list[str]:
+        text = (files("pielink.golang") / "data" / f"{stem}-{self.name}.txt").read_text()
+        return [line for line in text.splitlines() if not line.startswith("#")]
+
+    @cached_property
+    def builtins(self) -> list[tuple[bytes, int]]:
+        """(name, ABI) of the symbols that objects refer to by number."""
+        rows = (line.rsplit(" ", 1) for line in self._lines("builtins"))
+        return [(name.encode(), int(abi)) for name, abi in rows]
+
+    @cached_property
+    def blocked_linknames(self) -> dict[bytes, list[str]]:
+        """Symbol name -> the only packages that may refer to it by linkname."""
+        rows = (line.split() for line in self._lines("linknames"))
+        return {name.encode(): packages for name, *packages in rows}
+
+    @cached_property
+    def runtime_packages(self) -> frozenset[str]:
+        """The runtime and what it imports."""
+        return frozenset(self._lines("runtime-packages"))
+
+
+RELEASES = {
+    r.name: r
+    for r in (
+        Release("1.26", 99, 95, False, True, (12, 0, 0), (12, 0, 0)),
+        Release("1.27", 102, 98, True, False, (13, 0, 0), (26, 2, 0)),
+    )
+}
+
+
+def release_of(version: str) -> Release | None:
+    """The release of a version such as "go1.27.3", or None if pielink does not know it."""
+    found = re.match(r"go(\d+\.\d+)(?![\d])", version)
+    return RELEASES.get(found[1]) if found else None

@@ -1,0 +1,114 @@
+"""Finding symbols by name without making a Python object per name.
+
+Names are (offset, size) into the flat memory. A name's key mixes its size with its last eight
+bytes, which costs one wide read; its hash reads all of it, eight bytes at a time. Both are only
+filters: equality is always decided by the bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pielink.tables import I4, I8, U2, U4, U8, Bool, Memory
+
+_K1, _K2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
+_BUCKETS = 1 << 20
+
+
+def words(memory: Memory) -> U8:
+    """The memory as overlapping little-endian 64-bit words: element i holds bytes i to i + 7."""
+    return np.ndarray((len(memory.bytes) - 7,), np.dtype("<u8"), memory.bytes, strides=(1,))
+
+
+def keys(memory: Memory, offset: I8, size: U4) -> U8:
+    """A 64-bit key of each name from its size and its last (at most) eight bytes."""
+    tail = words(memory)[offset + np.maximum(size.astype(np.int64) - 8, 0)]
+    cut = np.minimum(size, 8).astype(np.uint64) * np.uint64(8)
+    mask = np.where(
+        cut == 64, ~np.uint64(0), (np.uint64(1) << (cut % np.uint64(64))) - np.uint64(1)
+    )
+    key = ((tail & mask) ^ (size.astype(np.uint64) * _K2)) * _K1
+    return key ^ (key >> np.uint64(32))
+
+
+def hashes(memory: Memory, offset: I8, size: U4, version: U2) -> U8:
+    """A 64-bit hash of each (name, version)."""
+    order = np.argsort(size)[::-1]
+    left, at = size[order].astype(np.int64), offset[order]
+    value = (left.astype(np.uint64) * _K2) ^ (version[order].astype(np.uint64) + np.uint64(1)) * _K1
+    table = words(memory)
+    live = len(left)
+    while live := int(np.searchsorted(-left[:live], -8, side="right")):
+        mixed = (value[:live] ^ table[at[:live]]) * _K1
+        value[:live] = mixed ^ (mixed >> np.uint64(29))
+        at[:live] += 8
+        left[:live] -= 8
+    tail = table[at] & ((np.uint64(1) << (left.astype(np.uint64) * np.uint64(8))) - np.uint64(1))
+    value = (value ^ tail) * _K2
+    value ^= value >> np.uint64(32)
+    result = np.empty_like(value)
+    result[order] = value * _K1
+    return result
+
+
+def same_names(memory: Memory, offset: I8, size: U4, other_offset: I8, other_size: U4) -> Bool:
+    """Whether each name equals its partner, byte for byte."""
+    same: Bool = size == other_size
+    rows = np.flatnonzero(same & (offset != other_offset))
+    table = words(memory)
+    left, a, b = size[rows].astype(np.int64), offset[rows], other_offset[rows]
+    while len(rows):
+        bits = np.minimum(left, 8).astype(np.uint64) * np.uint64(8)
+        shift = np.uint64(64) - bits
+        differs = (table[a] ^ table[b]) << np.minimum(shift, np.uint64(63))
+        same[rows[(differs != 0) & (bits != 0)]] = False
+        more = np.flatnonzero((left > 8) & (differs == 0))
+        rows, left, a, b = rows[more], left[more] - 8, a[more] + 8, b[more] + 8
+    return same
+
+
+class NameIndex:
+    """Slots by (name, version): those given at construction, later rows losing to earlier ones."""
+
+    def __init__(self, memory: Memory, slot: I4, offset: I8, size: U4, version: U2) -> None:
+        self._memory, self._slot, self._offset = memory, slot, offset
+        self._size, self._version = size, version
+        bucket = (keys(memory, offset, size) ^ version) & np.uint64(_BUCKETS - 1)
+        self._head = np.full(_BUCKETS, -1, np.int32)
+        self._head[bucket[::-1]] = np.arange(len(slot) - 1, -1, -1, dtype=np.int32)
+        crowded = np.flatnonzero(self._head[bucket] != np.arange(len(slot)))
+        order = np.argsort(bucket[crowded], kind="stable")
+        self._crowded, self._crowded_bucket = crowded[order], bucket[crowded][order]
+
+    def lookup(self, names: Sequence[tuple[bytes, int]]) -> I4:
+        """The slot of each (name, version), 0 where there is none; shape (len(names),), int32."""
+        scratch = Memory(np.frombuffer(b"".join(n for n, _ in names) + bytes(16), np.uint8), 0)
+        size = np.array([len(n) for n, _ in names], np.uint32)
+        version = np.array([v for _, v in names], np.uint64)
+        offset = np.cumsum(size, dtype=np.int64) - size
+        bucket = (keys(scratch, offset, size) ^ version) & np.uint64(_BUCKETS - 1)
+        found = np.zeros(len(names), np.int32)
+        for i, (name, wanted) in enumerate(names):
+            if (row := self._find(int(bucket[i]), name, wanted)) >= 0:
+                found[i] = self._slot[row]
+        return found
+
+    def _find(self, bucket: int, name: bytes, version: int) -> int:
+        if (row := int(self._head[bucket])) < 0 or self._is(row, name, version):
+            return row
+        first = int(np.searchsorted(self._crowded_bucket, np.uint64(bucket)))
+        for at in range(first, len(self._crowded)):
+            if int(self._crowded_bucket[at]) != bucket:
+                break
+            if self._is(row := int(self._crowded[at]), name, version):
+                return row
+        return -1
+
+    def _is(self, row: int, name: bytes, version: int) -> bool:
+        return (
+            int(self._version[row]) == version
+            and int(self._size[row]) == len(name)
+            and self._memory.get(int(self._offset[row]), len(name)) == name
+        )

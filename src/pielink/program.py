@@ -1,0 +1,84 @@
+"""`Program`: all that was loaded, with references and names resolved to slots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pielink.errors import LinkError, Problem
+from pielink.golang.release import Release
+from pielink.names import NameIndex
+from pielink.tables import I4, I8, U4, Bool, Memory, Objects, RawAuxes, RawRelocs, Slots
+
+# A package index p of a reference is looked up in row (p + SPECIAL_BIAS) & 0x7fffffff of its
+# object's part of the package table: the special indices (self, builtin, hashed, hashed64, none)
+# wrap around to rows 0 to 4, the invalid index 0 to row 5, and imported packages follow.
+SPECIAL_BIAS = 5
+SELF_ROW, BUILTIN_ROW, HASHED_ROW, HASHED64_ROW, NONE_ROW, INVALID_ROW = range(6)
+
+
+@dataclass(frozen=True, slots=True)
+class PackageTable:
+    """Where the symbols of each package that an object refers to begin.
+
+    `start[o]` is the first row of object row o; `first` is the slot of symbol 0 of the package,
+    `count` how many symbols it has.
+    """
+
+    start: I8
+    first: I4
+    count: U4
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """The whole input, immutable from here on."""
+
+    memory: Memory
+    objects: Objects
+    slots: Slots
+    relocs: RawRelocs
+    auxes: RawAuxes
+    packages: PackageTable
+    index: NameIndex
+    release: Release
+
+    def resolve(self, objects: I4, package: U4, symbol: U4) -> I4:
+        """The canonical slot of each reference (package, symbol) made in an object row.
+
+        All arguments have one length or broadcast; the result is 0 for a nil reference. Raises
+        LinkError for references that lie outside of their package or name a builtin that no
+        object defines.
+        """
+        table = self.packages
+        row = table.start.take(objects)
+        row += (package + np.uint32(SPECIAL_BIAS)) & np.uint32(0x7FFFFFFF)
+        past_end = table.start.take(np.asarray(objects) + 1) <= row
+        if past_end.any():
+            self._bad_reference(objects, past_end, "names a package that does not exist")
+        outside = symbol >= table.count.take(row)
+        if outside.any():
+            self._bad_reference(objects, outside, "names a symbol that does not exist")
+        slot = table.first.take(row) + symbol.astype(np.int32)
+        found = self.slots.canon.take(slot)
+        if (missing := (found == 0) & (slot != 0)).any():
+            builtin = int(slot[missing][0]) - 1
+            name = self.release.builtins[builtin][0].decode()
+            self._bad_reference(objects, missing, f"reference to undefined builtin {name}")
+        return found
+
+    def _bad_reference(self, objects: I4, bad: Bool, message: str) -> None:
+        rows = np.unique(np.broadcast_to(objects, bad.shape)[bad])
+        prefix = "" if message.startswith("reference") else "malformed object: a reference "
+        raise LinkError([Problem(prefix + message, self.objects.file[o]) for o in rows])
+
+    def lookup(self, names: Sequence[tuple[bytes, int]]) -> I4:
+        """Canonical slots of symbols by (name, version), 0 where there is none."""
+        return self.slots.canon.take(self.index.lookup(names))
+
+    def name(self, slot: int) -> bytes:
+        """The name of a slot; empty for content-addressable symbols without one."""
+        slots = self.slots
+        return self.memory.get(int(slots.name_offset[slot]), int(slots.name_size[slot]))
