@@ -1,0 +1,220 @@
+"""The symbol table: nlist_64 entries, their names, and the indirect symbol table.
+
+LC_DYSYMTAB wants three groups in this order: local symbols, symbols that others may bind to, and
+undefined ones. The latter two are sorted by name, as dyld's binary search needs; locals are in
+the order of their addresses, and need no order.
+
+A name gets a leading underscore, as C names have on macOS, and "·" becomes ".", which DTrace can
+handle. A function in assembly (ABI0) whose name also belongs to a Go function gets ".abi0".
+
+Left out are symbols that only exist to be merged (strings, types, GC masks, func values), for
+which one symbol stands that covers them all; variables local to a file of Go code; and the
+linker's own helpers. Source: cmd/link/internal/ld/macho.go and symtab.go of Go 1.26 and 1.27.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pielink.blocks import copy_ranges
+from pielink.formats import macho
+from pielink.formats.goobj import OBJ_FROM_ASSEMBLY
+from pielink.passes.fixups import Dynamic, is_text
+from pielink.tables import (
+    ABI0,
+    ABI_INTERNAL,
+    I4,
+    I8,
+    STATIC,
+    U1,
+    U4,
+    Bool,
+    Imports,
+    Kind,
+    Layout,
+    Memory,
+    Objects,
+    Symbols,
+)
+
+# Symbols of these kinds that come from objects are covered by one symbol of the linker.
+MERGED_KINDS = (
+    Kind.GO_STRING,
+    Kind.GC_BITS,
+    Kind.TYPE,
+    Kind.GO_FUNC,
+    Kind.GC_MASK,
+    Kind.COVERAGE_COUNTER,
+    Kind.TLS_BSS,
+)
+# Symbols that the linker makes for its own use.
+HIDDEN_NAMES = frozenset(
+    (
+        b"runtime.pcheader",
+        b"runtime.funcnametab",
+        b"runtime.cutab",
+        b"runtime.filetab",
+        b"runtime.pctab",
+        b"runtime.functab",
+    )
+)
+STRING_TABLE_START = b" \0"  # an n_strx of 0 or 1 means "no name" to some tools
+
+# libSystem offers two forms of these to amd64 programs; this one has 64-bit inode numbers.
+INODE64_NAMES = frozenset((b"_fdopendir", b"_readdir_r", b"_getfsstat"))
+LIBSYSTEM = "/usr/lib/libSystem.B.dylib"
+
+TextLookup = Callable[[Sequence[tuple[bytes, int]]], Bool]  # (name, version) -> is a function
+
+
+@dataclass(frozen=True, slots=True)
+class Exports:
+    """Symbols of the image that others may look up, one row each."""
+
+    symbol: I4  # row in Symbols
+    name: list[bytes]  # as C code on macOS knows it, with the leading underscore
+    dynamic: Bool  # dyld may find it; False: only static linkers (private extern)
+
+    @classmethod
+    def none(cls) -> Exports:
+        """No exports at all."""
+        return cls(np.zeros(0, np.int32), [], np.zeros(0, np.bool_))
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolTable:
+    """What LC_SYMTAB and LC_DYSYMTAB describe."""
+
+    entries: npt.NDArray[Any]  # macho.NLIST_64
+    strings: bytes
+    indirect: U4  # index in `entries` of each stub's, then each GOT entry's symbol
+    local_count: int
+    external_count: int
+    undefined_count: int
+
+
+def import_name(name: bytes, dylib: str) -> bytes:
+    """The name that a dylib gives to what a program calls `name` (with the underscore)."""
+    return name + b"$INODE64" if dylib == LIBSYSTEM and name in INODE64_NAMES else name
+
+
+def symtab(
+    memory: Memory,
+    objects: Objects,
+    symbols: Symbols,
+    layout: Layout,
+    imports: Imports,
+    exports: Exports,
+    dynamic: Dynamic,
+    is_function: TextLookup,
+    strip: bool = False,
+) -> SymbolTable:
+    """The symbol table of the image; with `strip` (-s) without local symbols."""
+    local = visible(memory, objects, symbols, layout)
+    local[exports.symbol] = False
+    rows = np.flatnonzero(local & (not strip)).astype(np.int32)
+    rows = rows[np.argsort(layout.address[rows], kind="stable")]
+    strings, offset = _local_strings(memory, symbols, rows, is_function)
+    parts = [_defined(layout, rows, offset, macho.N_SECT)]
+
+    by_name = sorted(range(len(exports.name)), key=exports.name.__getitem__)
+    tail, offset = _join([exports.name[i] for i in by_name], len(strings))
+    kinds = np.where(exports.dynamic, 0, macho.N_PEXT) | macho.N_SECT | macho.N_EXT
+    parts.append(_defined(layout, exports.symbol[by_name], offset, kinds[by_name]))
+    strings += tail
+
+    by_name = sorted(range(len(imports.name)), key=imports.name.__getitem__)
+    tail, offset = _join([imports.name[i] for i in by_name], len(strings))
+    undefined = np.zeros(len(by_name), macho.NLIST_64)
+    undefined["n_strx"], undefined["n_type"] = offset, macho.N_UNDF | macho.N_EXT
+    undefined["n_desc"] = np.where(imports.weak[by_name], macho.N_WEAK_REF, 0)
+    parts.append(undefined)
+    strings += tail
+
+    index = np.zeros(len(symbols), np.uint32)
+    index[imports.symbol[by_name]] = np.arange(len(by_name)) + len(parts[0]) + len(parts[1])
+    return SymbolTable(
+        entries=np.concatenate(parts),
+        strings=strings,
+        indirect=index[np.append(dynamic.stubs, dynamic.got)],
+        local_count=len(parts[0]),
+        external_count=len(parts[1]),
+        undefined_count=len(parts[2]),
+    )
+
+
+def visible(memory: Memory, objects: Objects, symbols: Symbols, layout: Layout) -> Bool:
+    """Which symbols of the image belong into its symbol table."""
+    made = symbols.slot == 0
+    merged = np.isin(symbols.kind, MERGED_KINDS) & ~made
+    assembly = (objects.flags & OBJ_FROM_ASSEMBLY)[symbols.object] != 0
+    file_local = (symbols.version == STATIC) & ~assembly & ~made
+    first = memory.bytes[symbols.name_offset]
+    nameless = (symbols.name_size == 0) | (first == ord("."))
+    shown = is_text(symbols.kind) | ~(merged | file_local | nameless)
+    shown &= layout.section > 0
+    for row in np.flatnonzero(made & shown).tolist():
+        name = memory.get(int(symbols.name_offset[row]), int(symbols.name_size[row]))
+        shown[row] = name not in HIDDEN_NAMES
+    result: Bool = shown
+    return result
+
+
+def _defined(layout: Layout, rows: I4, offset: I8, kind: int | I8) -> npt.NDArray[Any]:
+    """Entries of symbols that are in the image."""
+    entries = np.zeros(len(rows), macho.NLIST_64)
+    entries["n_strx"] = offset
+    entries["n_type"] = kind
+    entries["n_sect"] = layout.section[rows]
+    entries["n_value"] = layout.address[rows]
+    return entries
+
+
+def _local_strings(
+    memory: Memory, symbols: Symbols, rows: I4, is_function: TextLookup
+) -> tuple[bytes, I8]:
+    """The string table so far, and the offset of each local symbol's name in it."""
+    assembly = rows[is_text(symbols.kind[rows]) & (symbols.version[rows] == ABI0)]
+    keys = [
+        (memory.get(offset, size), ABI_INTERNAL)
+        for offset, size in zip(
+            symbols.name_offset[assembly].tolist(),
+            symbols.name_size[assembly].tolist(),
+            strict=True,
+        )
+    ]
+    marked = np.zeros(len(symbols), np.bool_)
+    marked[assembly] = is_function(keys)
+
+    name_size = symbols.name_size[rows].astype(np.int64)
+    suffix = b".abi0"
+    size = 1 + name_size + len(suffix) * marked[rows] + 1
+    offset = np.cumsum(size) - size + len(STRING_TABLE_START)
+    table = np.zeros(int(size.sum()) + len(STRING_TABLE_START), np.uint8)
+    table[: len(STRING_TABLE_START)] = np.frombuffer(STRING_TABLE_START, np.uint8)
+    table[offset] = ord("_")
+    copy_ranges(table, offset + 1, memory.bytes, symbols.name_offset[rows], name_size)
+    after = (offset + 1 + name_size)[marked[rows]]
+    table[after[:, None] + np.arange(len(suffix))] = np.frombuffer(suffix, np.uint8)
+    return _without_middle_dots(table, offset)
+
+
+def _without_middle_dots(table: U1, offset: I8) -> tuple[bytes, I8]:
+    """Turn each "·" (two bytes of UTF-8) into "." and move the offsets along."""
+    first, second = "·".encode()
+    dots = np.flatnonzero((table[:-1] == first) & (table[1:] == second))
+    table[dots] = ord(".")
+    kept = np.ones(len(table), np.bool_)
+    kept[dots + 1] = False
+    return table[kept].tobytes(), offset - np.searchsorted(dots, offset)
+
+
+def _join(names: list[bytes], start: int) -> tuple[bytes, I8]:
+    """The names as C strings back to back, and the offset of each if they start at `start`."""
+    ends = np.cumsum([start, *(len(n) + 1 for n in names)])
+    return b"".join(n + b"\0" for n in names), ends[:-1]
