@@ -1,0 +1,14 @@
+"""What a Mach-O file tells dyld, as columns: rebase and bind streams, export trie, chained fixups.
+
+Each codec is a module with `encode` (columns -> bytes) and `decode` (bytes -> columns). Columns are
+NumPy structured arrays; their dtypes are `REBASE` and `BIND` here. A malformed stream raises
+`DyldInfoError` with the byte offset. Nothing of the linker is imported.
+"""
+
+from __future__ import annotations
+
+from pielink.dyld import rebase
+from pielink.dyld.columns import BIND, REBASE
+from pielink.dyld.errors import DyldInfoError
+
+__all__ = ["BIND", "REBASE", "DyldInfoError", "rebase"]

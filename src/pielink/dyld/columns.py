@@ -1,0 +1,111 @@
+"""The columns that the opcode codecs take and give, and what both encoders do with locations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pielink.dyld.errors import DyldInfoError
+
+# One pointer (8 bytes) to slide. segment: index of the LC_SEGMENT_64, 0..15; type: REBASE_TYPE_*;
+# offset: bytes from the start of the segment.
+REBASE = np.dtype([("segment", "u1"), ("type", "u1"), ("offset", "<u8")])
+
+# One pointer (8 bytes) to fill with a symbol's address plus the addend. segment and offset as in
+# REBASE; type: BIND_TYPE_*; flags: BIND_SYMBOL_FLAGS_*; ordinal: of the library in the order of
+# the load commands from 1, or BIND_SPECIAL_DYLIB_* (0, -1..-3); name: index into a list of names.
+BIND = np.dtype(
+    [
+        ("segment", "u1"),
+        ("type", "u1"),
+        ("flags", "u1"),
+        ("ordinal", "<i4"),
+        ("name", "<u4"),
+        ("addend", "<i8"),
+        ("offset", "<u8"),
+    ]
+)
+
+POINTER_SIZE = 8
+MAX_SEGMENT = 15  # an immediate
+MAX_OFFSET_BITS = 58  # leaves room for segment and type in one sort key; VM addresses have 47
+MAX_ROWS = 1 << 24  # pointers that a stream may name if the sizes of the segments are not known
+
+Rows = npt.NDArray[Any]
+I8 = npt.NDArray[np.int64]
+U8 = npt.NDArray[np.uint64]
+
+
+def location_keys(rows: Rows, types: range) -> U8:
+    """(type, segment, offset) of each row as one integer that sorts like the triple: (n,) uint64.
+
+    Raises DyldInfoError naming the first row that no opcode can express.
+    """
+    segment, kind, offset = rows["segment"], rows["type"], rows["offset"].astype(np.uint64)
+    for bad, what in (
+        (segment > MAX_SEGMENT, f"the segment index is above {MAX_SEGMENT}"),
+        ((kind < types.start) | (kind >= types.stop), "the type is unknown"),
+        (offset >> np.uint64(MAX_OFFSET_BITS) > 0, f"the offset needs over {MAX_OFFSET_BITS} bits"),
+    ):
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            raise DyldInfoError(f"row {row} cannot be encoded: {what}")
+    key = kind.astype(np.uint64) << np.uint64(MAX_OFFSET_BITS + 4)
+    key |= segment.astype(np.uint64) << np.uint64(MAX_OFFSET_BITS)
+    return key | offset
+
+
+def check_limits(
+    opcode_at: I8,
+    segment: npt.NDArray[np.uint8],
+    start: U8,
+    count: U8,
+    stride: U8,
+    segment_sizes: Sequence[int] | None,
+) -> None:
+    """Check that repeats of locations lie inside their segments, before they are expanded.
+
+    opcode_at: (n,) stream offsets to blame; start: offset of the first location; count: locations;
+    stride: bytes from one to the next, modulo 2**64. segment_sizes: bytes of each segment, or None
+    to allow any offset below 2**58 and at most MAX_ROWS locations.
+    Raises DyldInfoError for the first opcode that leaves its segment or names too many locations.
+    """
+    if segment_sizes is None:
+        sizes = np.full(16, 1 << MAX_OFFSET_BITS, np.int64)
+        limit = MAX_ROWS
+    else:
+        sizes = np.zeros(256, np.int64)
+        known = np.array(segment_sizes[:256], np.int64)
+        sizes[: len(known)] = np.minimum(known, 1 << MAX_OFFSET_BITS)
+        limit = min(int(np.sum(known // POINTER_SIZE)), 1 << 32)
+    room = sizes[segment] - POINTER_SIZE
+    steps = np.minimum(count, np.uint64(limit + 1)).astype(np.int64) - 1
+    signed = stride.view(np.int64)
+    begin = start.view(np.int64)
+    # The product is compared as a float first: it can leave 64 bits only if it is far outside.
+    wide = np.abs(signed.astype(np.float64)) * steps > float(1 << 59)
+    last = begin + np.where(wide, 0, signed) * steps
+    outside = wide | (begin < 0) | (begin > room) | (last < 0) | (last > room)
+    bad = np.flatnonzero(outside & (count > 0))
+    many = np.flatnonzero(np.cumsum(np.minimum(count, limit + 1).astype(np.float64)) > limit)
+    if len(bad) and (not len(many) or bad[0] <= many[0]):
+        raise DyldInfoError(
+            f"a fixup lies outside segment {segment[bad[0]]}", offset=int(opcode_at[bad[0]])
+        )
+    if len(many):
+        raise DyldInfoError(
+            f"the stream names more than {limit} locations", offset=int(opcode_at[many[0]])
+        )
+
+
+def expand(start: U8, count: U8, stride: U8) -> tuple[I8, U8]:
+    """Each repeat's locations in a row: (index of the repeat, offset), both (sum of count,)."""
+    times = count.astype(np.int64)
+    which = np.repeat(np.arange(len(times)), times)
+    if len(which) == len(times) and (times == 1).all():
+        return which, start
+    nth = np.arange(len(which)) - (np.cumsum(times) - times)[which]
+    return which, start[which] + stride[which] * nth.view(np.uint64)

@@ -1,0 +1,211 @@
+"""Which opcodes cover a sequence of locations in the fewest bytes: one shortest path, exactly.
+
+dyld holds an address and moves it on. Write each location as a *gap*: how many bytes lie between
+the end of its pointer and the next location. An opcode then covers locations in one of two ways:
+
+- single: one location, after which the address skips its gap;
+- repeat: k locations, after each of which the address skips the same number of bytes, v. The
+  first k - 1 gaps must be v; after the last one the address may fall short of the next location,
+  and a *residual* move (or the next SET_SEGMENT) makes up for it.
+
+Equal gaps in a row are a *run*. No opcode gains by starting inside a run, except that the repeat
+of the run before may have swallowed a run's first location. So all that matters between two runs
+is one bit, "is the next run's first location covered already?", and the best encoding is a
+shortest path through pairs of nodes, with a 2 by 2 matrix of costs from pair to pair.
+
+The forward pass needs but the difference of the two nodes' distances, a number from 0 to at most
+the cost of a single: so all blocks of the sequence are walked at once from every difference that
+they could start with (as in `stream`). The way back is a chain of maps of one bit, each constant,
+identity or negation: a cumulative maximum finds the last constant, a cumulative xor the parity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+I8 = npt.NDArray[np.int64]
+Costs = npt.NDArray[np.int8]
+Bools = npt.NDArray[np.bool_]
+
+NEVER = 100  # more than any path costs that could be taken instead; fits int8 when added to itself
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """What the forms of one opcode family cost, in bytes, vectorised over (n,) int64 columns.
+
+    single(gap): one location and a gap. repeat(count, gap): count >= 1 locations with this gap
+    after each. residual(gap): to move on by gap bytes > 0.
+    """
+
+    single: Callable[[I8], I8]
+    repeat: Callable[[I8, I8], I8]
+    residual: Callable[[I8], I8]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The opcodes chosen, in order: (n,) int64 columns.
+
+    first: index of the first location covered; count: how many; gap: bytes skipped after each;
+    residual: bytes to move on after the last, 0 in front of a SET_SEGMENT.
+    """
+
+    first: I8
+    count: I8
+    gap: I8
+    residual: I8
+
+
+@dataclass(frozen=True)
+class _Runs:
+    first: I8
+    length: I8
+    gap: I8
+    closed: Bools  # a repeat must not go on into the next run
+    jump: I8  # cost of the SET_SEGMENT that follows; 0 if none
+
+
+def plan(gap: I8, closed: Bools, jump: I8, model: CostModel) -> Plan:
+    """Choose opcodes for n >= 1 locations.
+
+    gap: (n,) bytes to the next location, >= 0, or -1 where the address is set anew. closed: (n,)
+    bool, no opcode covers both this location and the next. jump: (n,) bytes that the opcode that
+    sets the address costs. Where gap is -1, closed must be True.
+    """
+    runs = _runs(gap, closed, jump)
+    if len(runs.first) == len(gap) and not np.any(~runs.closed[:-1]):
+        entry = np.zeros(len(gap) + 1, np.bool_)
+    else:
+        entry = _shortest_path(*_matrices(runs, model))
+    return _opcodes(runs, entry, model)
+
+
+def _runs(gap: I8, closed: Bools, jump: I8) -> _Runs:
+    new = np.ones(len(gap), np.bool_)
+    new[1:] = (gap[1:] != gap[:-1]) | closed[:-1]
+    first = np.flatnonzero(new)
+    length = np.diff(first, append=len(gap))
+    last = first + length - 1
+    return _Runs(first, length, gap[first], closed[last], jump[last])
+
+
+def _next_gap(runs: _Runs) -> I8:
+    return np.append(runs.gap[1:], -1)
+
+
+def _matrices(runs: _Runs, model: CostModel) -> tuple[Costs, Costs, Costs, Costs]:
+    """Cost of each run from entry state e to exit state x, as four int8 columns ex."""
+    full, rest = runs.length, runs.length - 1
+    ends = runs.gap < 0
+    gap = np.maximum(runs.gap, 0)
+    single = np.where(ends, 1 + runs.jump, model.single(gap))
+    within_full = np.minimum(full * single, model.repeat(full, gap))
+    within_full[ends] = single[ends]
+    within_rest = np.minimum(rest * single, model.repeat(np.maximum(rest, 1), gap))
+    beyond = _residual_costs(runs, gap, model)
+    over_full = model.repeat(full + 1, gap) + beyond
+    over_rest = np.where(rest > 0, model.repeat(full, gap) + beyond, NEVER)
+    # A run of one location that was covered already costs nothing; its own jump was paid for
+    # as the residual of the repeat that covered it.
+    columns = (within_full, over_full, np.where(rest > 0, within_rest, 0), over_rest)
+    return tuple(np.minimum(c, NEVER).astype(np.int8) for c in columns)  # type: ignore[return-value]
+
+
+def _residual_costs(runs: _Runs, gap: I8, model: CostModel) -> I8:
+    """What moving on costs after a repeat that swallowed the next run's first location."""
+    following = _next_gap(runs)
+    next_jump = np.append(runs.jump[1:], 0)
+    short = following - gap
+    cost = np.full(len(gap), NEVER, np.int64)
+    ahead = np.flatnonzero(~runs.closed & (runs.gap >= 0) & (short > 0))
+    cost[ahead] = model.residual(short[ahead])
+    set_anew = ~runs.closed & (runs.gap >= 0) & (following < 0)
+    return np.where(set_anew, next_jump, cost)
+
+
+def _shortest_path(c00: Costs, c01: Costs, c10: Costs, c11: Costs) -> Bools:
+    """Entry state of each run, and the exit state of the last (False): (runs + 1,) bool."""
+    difference = _differences(c00, c01, c10, c11)
+    # Where to come from if the exit state is 0, and if it is 1. Ties go to fewer opcodes.
+    to_no = c10 + difference <= c00
+    to_yes = c11 + difference <= c01
+    return _chain_back(to_no, to_yes)
+
+
+def _differences(c00: Costs, c01: Costs, c10: Costs, c11: Costs) -> Costs:
+    """Distance of node 1 minus that of node 0 in front of each run: (runs,) int8."""
+    top = min(int(c00.max()), NEVER) + 1  # from there on node 0 is better whatever follows
+    runs = len(c00)
+    length = max(1, int(runs**0.5) // 4)
+    blocks = -(-runs // length)
+
+    def columns(cost: Costs) -> Costs:
+        padded = np.zeros(length * blocks, np.int8)
+        padded[:runs] = cost
+        return np.ascontiguousarray(padded.reshape(blocks, length).T)
+
+    costs = list(zip(*map(columns, (c00, c01, c10, c11)), strict=True))
+    walk = np.repeat(np.arange(top + 1, dtype=np.int8)[:, None], blocks, axis=1)
+    for step in costs:
+        walk = _advance(walk, step, top)
+    ends, start = walk.T.tolist(), [top]
+    for end in ends:
+        start.append(end[start[-1]])
+    difference = np.empty((length, blocks), np.int8)
+    current: Costs = np.array(start[:blocks], np.int8)
+    for row, step in zip(difference, costs, strict=True):
+        row[:] = current
+        current = _advance(current, step, top)
+    return difference.T.reshape(-1)[:runs]
+
+
+def _advance(difference: Costs, step: tuple[Costs, ...], top: int) -> Costs:
+    """Differences behind a run of each block from those in front: (blocks,) or (k, blocks)."""
+    c00, c01, c10, c11 = step
+    after: Costs = np.minimum(c01, c11 + difference) - np.minimum(c00, c10 + difference)
+    return np.minimum(after, np.int8(top), out=after)
+
+
+def _chain_back(to_no: Bools, to_yes: Bools) -> Bools:
+    """Follow one-bit maps from the last run to the first, starting at False.
+
+    to_no, to_yes: (n,) the bit in front of a run if the one behind it is False, True.
+    """
+    n = len(to_no)
+    no, yes = to_no[::-1], to_yes[::-1]
+    constant = np.append(True, no == yes)  # the start is a constant map to False
+    value = np.append(False, no)
+    flips = np.append(False, no & ~yes).astype(np.uint8)
+    parity = np.bitwise_xor.accumulate(flips)
+    last = np.maximum.accumulate(np.where(constant, np.arange(n + 1), 0))
+    return (value[last] ^ (parity ^ parity[last]).astype(np.bool_))[::-1]
+
+
+def _opcodes(runs: _Runs, entry: Bools, model: CostModel) -> Plan:
+    """Turn the path into opcodes: each run gives several singles or one repeat."""
+    first = runs.first + entry[:-1]
+    count = runs.length - entry[:-1]
+    some = np.flatnonzero(count > 0)
+    first, count, gap, over = first[some], count[some], runs.gap[some], entry[1:][some]
+    residual = np.where(over, _next_gap(runs)[some] - gap, 0)
+    residual[residual < 0] = 0  # the next run ends in a jump
+    gap = np.maximum(gap, 0)
+    single = ~over & ((count == 1) | (count * model.single(gap) <= model.repeat(count, gap)))
+    times = np.where(single, count, 1)
+    if int(times.max()) > 1:
+        first = np.repeat(first, times) + _within(times)
+        count, gap = np.repeat(count, times), np.repeat(gap, times)
+        over, residual = np.repeat(over, times), np.repeat(residual, times)
+        single = np.repeat(single, times)
+    return Plan(first, np.where(single, 1, count + over), gap, residual)
+
+
+def _within(times: I8) -> I8:
+    """0 .. times[i] - 1 for each i in a row."""
+    ends = np.cumsum(times)
+    return np.arange(int(ends[-1])) - np.repeat(ends - times, times)

@@ -1,0 +1,268 @@
+"""The rebase stream of LC_DYLD_INFO: which pointers dyld slides when the image is not at its home.
+
+dyld runs the opcodes on a small machine: a type, a segment, and an offset into it (the address).
+
+    0x00 DONE                         end; at most 15 bytes of padding, zeros, may follow
+    0x1t SET_TYPE_IMM                 type = t
+    0x2s SET_SEGMENT_AND_OFFSET_ULEB  segment = s, address = uleb
+    0x30 ADD_ADDR_ULEB                address += uleb
+    0x4n ADD_ADDR_IMM_SCALED          address += 8 * n
+    0x5n DO_REBASE_IMM_TIMES          n times: rebase, address += 8
+    0x60 DO_REBASE_ULEB_TIMES         uleb times: rebase, address += 8
+    0x70 DO_REBASE_ADD_ADDR_ULEB      rebase, address += 8 + uleb
+    0x80 DO_REBASE_ULEB_TIMES_SKIPPING_ULEB   first uleb times: rebase, address += 8 + second uleb
+
+Sums wrap at 64 bits. Source: <mach-o/loader.h>; dyld's mach_o/RebaseOpcodes.cpp, `forEachRebase`
+(what a stream means, the padding) and `valid` (types, segment bounds).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from pielink.dyld import leb128
+from pielink.dyld.columns import MAX_OFFSET_BITS as OFFSET_BITS
+from pielink.dyld.columns import POINTER_SIZE, REBASE, Rows, check_limits, expand, location_keys
+from pielink.dyld.plan import CostModel, Plan, plan
+from pielink.dyld.stream import (
+    ONE_LEB,
+    TWO_LEBS,
+    Form,
+    Opcode,
+    Stream,
+    describe,
+    fail,
+    last_true,
+    operand_table,
+    parse,
+    refuse,
+)
+from pielink.dyld.writer import Opcodes
+from pielink.formats import macho
+
+I8 = npt.NDArray[np.int64]
+U1 = npt.NDArray[np.uint8]
+U8 = npt.NDArray[np.uint64]
+
+MAX_PADDING = 15
+MAX_IMMEDIATE = 15
+MAX_SCALED = MAX_IMMEDIATE * POINTER_SIZE
+TYPES = range(macho.REBASE_TYPE_POINTER, macho.REBASE_TYPE_TEXT_PCREL32 + 1)
+
+FORMS = {
+    macho.REBASE_OPCODE_DONE: Form("REBASE_OPCODE_DONE", immediate=False),
+    macho.REBASE_OPCODE_SET_TYPE_IMM: Form("REBASE_OPCODE_SET_TYPE_IMM"),
+    macho.REBASE_OPCODE_SET_SEGMENT_AND_OFFSET_ULEB: Form(
+        "REBASE_OPCODE_SET_SEGMENT_AND_OFFSET_ULEB", ONE_LEB
+    ),
+    macho.REBASE_OPCODE_ADD_ADDR_ULEB: Form(
+        "REBASE_OPCODE_ADD_ADDR_ULEB", ONE_LEB, immediate=False
+    ),
+    macho.REBASE_OPCODE_ADD_ADDR_IMM_SCALED: Form("REBASE_OPCODE_ADD_ADDR_IMM_SCALED"),
+    macho.REBASE_OPCODE_DO_REBASE_IMM_TIMES: Form("REBASE_OPCODE_DO_REBASE_IMM_TIMES"),
+    macho.REBASE_OPCODE_DO_REBASE_ULEB_TIMES: Form(
+        "REBASE_OPCODE_DO_REBASE_ULEB_TIMES", ONE_LEB, immediate=False
+    ),
+    macho.REBASE_OPCODE_DO_REBASE_ADD_ADDR_ULEB: Form(
+        "REBASE_OPCODE_DO_REBASE_ADD_ADDR_ULEB", ONE_LEB, immediate=False
+    ),
+    macho.REBASE_OPCODE_DO_REBASE_ULEB_TIMES_SKIPPING_ULEB: Form(
+        "REBASE_OPCODE_DO_REBASE_ULEB_TIMES_SKIPPING_ULEB", TWO_LEBS, immediate=False
+    ),
+}
+_OPERANDS = operand_table(FORMS)
+
+
+def _single(gap: I8) -> I8:
+    return 1 + np.where(gap > 0, leb128.uleb_sizes(gap), 0)
+
+
+def _repeat(count: I8, gap: I8) -> I8:
+    times = np.where(count <= MAX_IMMEDIATE, 0, leb128.uleb_sizes(count))
+    return 1 + np.where(gap > 0, leb128.uleb_sizes(count) + leb128.uleb_sizes(gap), times)
+
+
+def _residual(gap: I8) -> I8:
+    scaled = np.where(gap <= MAX_SCALED, 1, 2)
+    fits = (gap % POINTER_SIZE == 0) & (gap <= 2 * MAX_SCALED)
+    return np.where(fits, scaled, 1 + leb128.uleb_sizes(gap))
+
+
+_COSTS = CostModel(_single, _repeat, _residual)
+
+
+def encode(rows: Rows) -> bytes:
+    """Encode the rows, in the fewest bytes that locations in ascending order can take.
+
+    rows: (n,) REBASE, in any order; a row given twice counts once. The stream ends with DONE and
+    is not padded; no rows give no bytes. Locations come out by (type, segment, offset).
+    Raises DyldInfoError for a segment above 15, an unknown type, an offset of 2**58 or more, or a
+    location that has two types.
+    """
+    if not len(rows):
+        return b""
+    key = location_keys(rows, TYPES)
+    if not (key[1:] > key[:-1]).all():
+        key = np.sort(key)
+        key = key[np.append(True, key[1:] != key[:-1])]
+    _refuse_two_types(key)
+    place = (key >> np.uint64(OFFSET_BITS)).astype(np.uint8)  # type and segment
+    offset = (key & np.uint64((1 << OFFSET_BITS) - 1)).view(np.int64)
+    gap = np.empty(len(key), np.int64)
+    np.subtract(offset[1:], offset[:-1] + POINTER_SIZE, out=gap[:-1])
+    closed = np.append((place[1:] != place[:-1]) | (gap[:-1] < 0), True)
+    jump = np.zeros(len(key), np.int64)
+    sets = np.flatnonzero(closed[:-1])
+    jump[sets] = 1 + leb128.uleb_sizes(offset[sets + 1])
+    gap[closed] = -1
+    return _emit(plan(gap, closed, jump, _COSTS), place, offset, closed)
+
+
+def _refuse_two_types(key: U8) -> None:
+    if int(key[0]) >> (OFFSET_BITS + 4) == int(key[-1]) >> (OFFSET_BITS + 4):
+        return
+    location = np.sort(key & np.uint64((1 << (OFFSET_BITS + 4)) - 1))
+    twice = np.flatnonzero(location[1:] == location[:-1])
+    if len(twice):
+        at = int(location[twice[0]])
+        raise fail(
+            f"segment {at >> OFFSET_BITS}, offset {at & ((1 << OFFSET_BITS) - 1):#x} "
+            "is to be rebased with two types"
+        )
+
+
+def _emit(chosen: Plan, place: U1, offset: I8, closed: npt.NDArray[np.bool_]) -> bytes:
+    """Write the opcodes of a plan, and the SET opcodes in front of it and at its jumps."""
+    last = chosen.first + chosen.count - 1
+    jumps = np.flatnonzero(closed[last])[:-1]
+    do = _do_opcodes(chosen)
+    moves = np.flatnonzero(chosen.residual)
+    add = _add_opcodes(chosen.residual[moves])
+    target = np.append(0, last[jumps] + 1)
+    opening = _set_opcodes(place[target], offset[target])
+    size = do.size.copy()
+    size[moves] += add.size
+    size[jumps] += opening.size[1:]
+    start = np.cumsum(size) - size + opening.size[0]
+    out = np.zeros(int(opening.size[0] + size.sum()) + 1, np.uint8)  # and DONE
+    do.write(out, start)
+    add.write(out, (start + do.size)[moves])
+    opening.write(out, np.append(0, (start + do.size)[jumps]))
+    return out.tobytes()
+
+
+def _do_opcodes(chosen: Plan) -> Opcodes:
+    """The opcode that rebases, for each step of the plan."""
+    count, gap = chosen.count, chosen.gap
+    times = np.where((gap == 0) & (count <= MAX_IMMEDIATE), 0, leb128.uleb_sizes(count))
+    times[(gap > 0) & (count == 1)] = 0
+    skip = np.where(gap > 0, leb128.uleb_sizes(gap), 0)
+    byte = np.select(
+        [(gap == 0) & (times == 0), gap == 0, times == 0],
+        [
+            macho.REBASE_OPCODE_DO_REBASE_IMM_TIMES | count,
+            macho.REBASE_OPCODE_DO_REBASE_ULEB_TIMES,
+            macho.REBASE_OPCODE_DO_REBASE_ADD_ADDR_ULEB,
+        ],
+        macho.REBASE_OPCODE_DO_REBASE_ULEB_TIMES_SKIPPING_ULEB,
+    )
+    return Opcodes(byte.astype(np.uint8), count, times, gap, skip)
+
+
+def _add_opcodes(gap: I8) -> Opcodes:
+    """The shortest opcodes that move the address on by gap > 0 bytes; two scaled ones may win."""
+    words = gap // POINTER_SIZE
+    size = _residual(gap)
+    scaled = (gap % POINTER_SIZE == 0) & (gap <= 2 * MAX_SCALED)
+    immediate = macho.REBASE_OPCODE_ADD_ADDR_IMM_SCALED | np.minimum(words, MAX_IMMEDIATE)
+    byte = np.where(scaled, immediate, macho.REBASE_OPCODE_ADD_ADDR_ULEB).astype(np.uint8)
+    rest = macho.REBASE_OPCODE_ADD_ADDR_IMM_SCALED | (words - MAX_IMMEDIATE)
+    none = np.zeros(len(gap), np.int64)
+    return Opcodes(byte, np.where(scaled, rest, gap), size - 1, none, none)
+
+
+def _set_opcodes(place: U1, offset: I8) -> Opcodes:
+    """SET_SEGMENT_AND_OFFSET for each place; before it SET_TYPE where the type is a new one."""
+    kind, segment = (place >> 4).astype(np.int64), (place & 0xF).astype(np.int64)
+    set_segment = macho.REBASE_OPCODE_SET_SEGMENT_AND_OFFSET_ULEB | segment
+    new_type = np.append(True, kind[1:] != kind[:-1])
+    byte = np.where(new_type, macho.REBASE_OPCODE_SET_TYPE_IMM | kind, set_segment)
+    return Opcodes(
+        byte.astype(np.uint8),
+        set_segment,
+        new_type.astype(np.int64),
+        offset,
+        leb128.uleb_sizes(offset),
+    )
+
+
+def decode(data: bytes, segment_sizes: Sequence[int] | None = None) -> Rows:
+    """Decode a stream: (n,) REBASE in stream order, repeated locations included.
+
+    segment_sizes: bytes in memory of each segment; a location must then lie inside its segment.
+    Without them any offset below 2**58 is let through, and at most 2**24 locations.
+    Raises DyldInfoError with the offset in the stream of the opcode at fault.
+    """
+    stream = _parse(data)
+    code, immediate = stream.opcode, stream.immediate
+    count, stride, advance = _effects(stream)
+    sets = code == macho.REBASE_OPCODE_SET_SEGMENT_AND_OFFSET_ULEB
+    moved = np.cumsum(advance)
+    last_set = last_true(sets)
+    start = (moved - advance) + (stream.first - moved)[last_set]
+    last_type = last_true(code == macho.REBASE_OPCODE_SET_TYPE_IMM)
+    kind = np.where(last_type < 0, 0, immediate[last_type])
+    segment = immediate[last_set]
+    does = np.flatnonzero(count)
+    at = stream.offset[does]
+    refuse(at, last_set[does] < 0, "a rebase comes before any SET_SEGMENT_AND_OFFSET_ULEB")
+    refuse(at, ~np.isin(kind[does], TYPES), "a rebase has an unknown type, or none was set")
+    repeats = (start[does], count[does], stride[does])
+    check_limits(at, segment[does], *repeats, segment_sizes)
+    which, offset = expand(*repeats)
+    rows = np.empty(len(offset), REBASE)
+    rows["segment"], rows["type"], rows["offset"] = segment[does][which], kind[does][which], offset
+    return rows
+
+
+def _parse(data: bytes) -> Stream:
+    """The opcodes in front of DONE, once the whole stream is found to be well-formed."""
+    stream = parse(data, _OPERANDS)
+    known = stream.opcode <= macho.REBASE_OPCODE_DO_REBASE_ULEB_TIMES_SKIPPING_ULEB
+    refuse(stream.offset, ~known, "unknown rebase opcode")
+    if len(stream) and stream.opcode[-1] == macho.REBASE_OPCODE_DONE:
+        end = int(stream.offset[-1])
+        if len(data) - end - 1 > MAX_PADDING:
+            raise fail(f"over {MAX_PADDING} bytes follow DONE", end)
+        if any(data[end:]):
+            raise fail("the padding that follows DONE is not zero", end)
+    return stream
+
+
+def _effects(stream: Stream) -> tuple[U8, U8, U8]:
+    """What each opcode does: locations rebased, bytes from one to the next, bytes moved in all."""
+    code, a, b = stream.opcode, stream.first, stream.second
+    words = stream.immediate.astype(np.uint64)
+    add = code == macho.REBASE_OPCODE_DO_REBASE_ADD_ADDR_ULEB
+    skipping = code == macho.REBASE_OPCODE_DO_REBASE_ULEB_TIMES_SKIPPING_ULEB
+    immediate = code == macho.REBASE_OPCODE_DO_REBASE_IMM_TIMES
+    times = skipping | (code == macho.REBASE_OPCODE_DO_REBASE_ULEB_TIMES)
+    count = np.select([immediate, times, add], [words, a, np.uint64(1)], np.uint64(0))
+    stride = np.uint64(POINTER_SIZE) + np.select([skipping, add], [b, a], np.uint64(0))
+    moves = [
+        (code == macho.REBASE_OPCODE_ADD_ADDR_ULEB, a),
+        (code == macho.REBASE_OPCODE_ADD_ADDR_IMM_SCALED, words * np.uint64(POINTER_SIZE)),
+    ]
+    advance = np.select([m for m, _ in moves], [v for _, v in moves], count * stride)
+    return count, stride, advance
+
+
+def opcodes(data: bytes) -> list[Opcode]:
+    """The opcodes one by one, DONE included, for people who debug an encoder.
+
+    Raises DyldInfoError as `decode` does for a stream that is malformed as such.
+    """
+    return describe(_parse(data), FORMS, data)
