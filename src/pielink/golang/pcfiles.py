@@ -1,0 +1,126 @@
+"""File names of functions: runtime.cutab and runtime.filetab.
+
+A function refers to source files by an index into the file table of its object. filetab holds the
+names that some function uses, each once, NUL-terminated. cutab has, for every object with live
+functions, one u4 per index up to the largest used: the offset of the name in filetab, or
+NO_FILE if no function of the whole program uses that name. A function's record says where the
+part of its object begins in cutab, counted in entries.
+
+Source: walkFilenames, generateFilenameTabs, expandGoroot in cmd/link/internal/ld/pcln.go.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pielink.blocks import windows
+from pielink.errors import FormatError
+from pielink.formats import goobj
+from pielink.golang.funcinfo import Functions
+from pielink.golang.sequence import first_seen, interleave, starts
+from pielink.tables import I4, I8, U4
+
+if TYPE_CHECKING:
+    from pielink.program import Program
+
+NO_FILE = 0xFFFFFFFF
+NO_UNIT = 0xFFFFFFFF  # the cutab offset of functions that no object defines
+_GOROOT = b"$GOROOT"
+_OLD_PREFIX = b"gofile.."
+
+
+@dataclass(frozen=True, slots=True)
+class FileTables:
+    """Contents of cutab and filetab, the number of names, and cutab's entry of each function."""
+
+    cutab: U4
+    filetab: bytes
+    count: int
+    unit: U4
+
+
+def file_tables(program: Program, functions: Functions, goroot: str) -> FileTables:
+    """Collect the file names that live functions refer to.
+
+    `goroot` replaces a leading $GOROOT in names; empty: they stay as they are. Raises FormatError
+    for an index outside of the object's file table, and for names that lie outside of the object.
+    """
+    base, used = _used_files(program, functions)
+    offset_of_name: dict[bytes, int] = {}
+    names = []
+    position = 0
+    for name in _names(program, base, used):
+        if name not in offset_of_name:
+            offset_of_name[name] = position
+            names.append(expand_file(name, goroot) + b"\0")
+            position += len(names[-1])
+    units = first_seen(functions.object, len(program.objects.base))
+    units = units[units != 0]
+    entries = np.zeros(len(program.objects.base), np.int64)
+    np.maximum.at(entries, _object_of(base, used), used - base[_object_of(base, used)] + 1)
+    listed = [np.arange(base[u], base[u] + entries[u]) for u in units.tolist()]
+    rows = np.concatenate([np.zeros(0, np.int64), *listed])
+    cutab = [offset_of_name.get(name, NO_FILE) for name in _names(program, base, rows)]
+    first = np.full(len(program.objects.base), NO_UNIT, np.uint32)
+    first[units] = starts(entries[units])
+    return FileTables(
+        np.array(cutab, np.uint32), b"".join(names), len(names), first[functions.object]
+    )
+
+
+def expand_file(name: bytes, goroot: str) -> bytes:
+    """A file name as the runtime shows it: $GOROOT replaced, if there is a `goroot`."""
+    name = name.removeprefix(_OLD_PREFIX)
+    rest = name[len(_GOROOT) :]
+    if not goroot or not name.startswith(_GOROOT) or rest[:1] not in (b"/", b"\\"):
+        return name
+    joined = goroot.encode() + b"/" + rest
+    return b"/" * joined.startswith(b"/") + posixpath.normpath(joined).lstrip(b"/")
+
+
+def _used_files(program: Program, functions: Functions) -> tuple[I8, I8]:
+    """(base, used): files of all objects are numbered in one go, object o's from base[o] on.
+
+    `used` are those that functions name, in the order in which they do: for each function its
+    own, then those of the calls inlined into it.
+    """
+    blocks = program.objects.blocks
+    count = (blocks[:, goobj.FILE + 1] - blocks[:, goobj.FILE]) // goobj.ENTRY_SIZE[goobj.FILE]
+    base = starts(count)
+    own, inlined = functions.files, functions.inlined
+    parts = []
+    for owner, index in ((own.owner, own.value.view(np.uint32)), (inlined.owner, inlined.file)):
+        unit = functions.object[owner]
+        outside = index >= count[unit]
+        if outside.any():
+            file = program.objects.file[int(unit[np.argmax(outside)])]
+            raise FormatError("malformed object: a function's file does not exist", file)
+        parts.append((owner, base[unit] + index))
+    return base, first_seen(interleave(len(functions), parts), int(count.sum()))
+
+
+def _object_of(base: I8, rows: I8) -> I4:
+    """The object of each file number; objects without files share a base with the next one."""
+    return (np.searchsorted(base, rows, side="right") - 1).astype(np.int32)
+
+
+def _names(program: Program, base: I8, rows: I8) -> Iterator[bytes]:
+    """The names of files by number, as in the objects."""
+    objects, memory = program.objects, program.memory
+    unit = _object_of(base, rows)
+    entry = objects.blocks[unit, goobj.FILE]
+    entry = entry + goobj.ENTRY_SIZE[goobj.FILE] * (rows - base[unit])
+    strings = windows(memory.bytes, goobj.STRING)[entry]
+    start = objects.base[unit] + strings["offset"]
+    size = strings["size"].astype(np.int64)
+    outside = start + size > objects.blocks[unit, goobj.END]
+    if outside.any():
+        file = objects.file[int(unit[np.argmax(outside)])]
+        raise FormatError("malformed object: a file name lies outside of the file", file)
+    for at, length in zip(start.tolist(), size.tolist(), strict=True):
+        yield memory.get(at, length)

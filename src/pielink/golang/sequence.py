@@ -1,0 +1,61 @@
+"""Array forms of "walk the functions, note what is new": numbering by first appearance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pielink.tables import I8
+
+
+def interleave(count: int, parts: Sequence[tuple[npt.NDArray[Any], npt.NDArray[Any]]]) -> I8:
+    """Merge lists per owner: for each owner 0 .. count - 1, its values of each part in turn.
+
+    A part is (owner, value), with ascending owners. The result has the values alone, int64.
+    """
+    counts = [np.bincount(owner, minlength=count) for owner, _ in parts]
+    total = np.sum(counts, axis=0)
+    start = np.cumsum(total) - total
+    merged = np.empty(int(total.sum()), np.int64)
+    for (owner, value), many in zip(parts, counts, strict=True):
+        first = start - (np.cumsum(many) - many)
+        merged[first[owner] + np.arange(len(owner))] = value
+        start = start + many
+    return merged
+
+
+def first_seen(ids: npt.NDArray[np.integer], limit: int) -> I8:
+    """The different values of `ids`, all in 0 .. limit - 1, in order of first appearance."""
+    first = np.empty(limit, np.int32)
+    order = np.arange(len(ids), dtype=np.int32)
+    first[ids[::-1]] = order[::-1]
+    new: I8 = ids[first[ids] == order].astype(np.int64)
+    return new
+
+
+def starts(sizes: npt.NDArray[np.integer]) -> I8:
+    """Where each piece begins if pieces of these sizes follow one another."""
+    ends = np.cumsum(sizes, dtype=np.int64)
+    result: I8 = ends - sizes
+    return result
+
+
+def round_up(value: Any, multiple: Any) -> Any:
+    """The least multiple of `multiple` that is at least `value`; numbers or arrays."""
+    return -(-value // multiple) * multiple
+
+
+MAX_DATA_ALIGN = 32  # amd64 and arm64: no symbol is aligned further by its size alone
+
+
+def alignment(size: I8, align: npt.NDArray[np.integer]) -> I8:
+    """The alignment of data symbols in bytes: what the object says, or else what the size asks.
+
+    The latter is the largest power of two that is at most `size`, and at most MAX_DATA_ALIGN.
+    """
+    power = np.frexp(np.clip(size, 1, MAX_DATA_ALIGN).astype(np.float64))[1] - 1
+    result: I8 = np.where(align == 0, np.int64(1) << power.astype(np.int64), align)
+    return result
