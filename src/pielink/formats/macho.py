@@ -32,6 +32,7 @@ MH_FORCE_FLAT = 0x100
 MH_SUBSECTIONS_VIA_SYMBOLS = 0x2000
 MH_WEAK_DEFINES = 0x8000
 MH_BINDS_TO_WEAK = 0x10000
+MH_NO_REEXPORTED_DYLIBS = 0x100000
 MH_PIE = 0x200000
 MH_HAS_TLV_DESCRIPTORS = 0x800000
 
@@ -43,6 +44,7 @@ LC_DYSYMTAB = 0xB
 LC_LOAD_DYLIB = 0xC
 LC_ID_DYLIB = 0xD
 LC_LOAD_DYLINKER = 0xE
+LC_SUB_FRAMEWORK = 0x12
 LC_LOAD_WEAK_DYLIB = 0x18 | LC_REQ_DYLD
 LC_UUID = 0x1B
 LC_RPATH = 0x1C | LC_REQ_DYLD
@@ -277,3 +279,16 @@ FAT_ARCH_64 = np.dtype(
 LINKER_OPTION_COMMAND = np.dtype([(n, "<u4") for n in ("cmd", "cmdsize", "count")])
 VERSION_MIN_COMMAND = np.dtype([(n, "<u4") for n in ("cmd", "cmdsize", "version", "sdk")])
 DATA_IN_CODE_ENTRY = np.dtype([("offset", "<u4"), ("length", "<u2"), ("kind", "<u2")])
+DYLINKER_COMMAND = np.dtype([(n, "<u4") for n in ("cmd", "cmdsize", "name")])
+X86_THREAD_STATE64 = 4
+X86_THREAD_STATE64_REGISTERS = (
+    *("rax", "rbx", "rcx", "rdx", "rdi", "rsi", "rbp", "rsp"),
+    *("r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"),
+    *("rip", "rflags", "cs", "fs", "gs"),
+)
+UNIXTHREAD_COMMAND_X86_64 = np.dtype(
+    [
+        *((n, "<u4") for n in ("cmd", "cmdsize", "flavor", "count")),  # count: 32-bit words
+        *((n, "<u8") for n in X86_THREAD_STATE64_REGISTERS),
+    ]
+)
