@@ -1,0 +1,130 @@
+"""Go's type descriptors, read as arrays: kinds, names, methods, itabs.
+
+A descriptor is the compiled form of internal/abi.Type. On a 64-bit machine it starts with 48
+bytes that all kinds share (offset: field):
+
+     0: size     8: pointer bytes   16: hash (4)   20: flags (1)   21: align (2 x 1)   23: kind (1)
+    24: equal   32: gc data         40: name (4)   44: pointer to this (4)
+
+Then come the fields of its kind, and, if FLAG_UNCOMMON is set, 16 bytes of the "uncommon type":
+
+     0: package path (4)   4: number of methods (2)   6: exported (2)   8: offset (4)   12: unused
+
+That offset, from the start of the uncommon type, leads to the method records, 16 bytes each:
+name, type, function for interface calls, function for direct calls, 4 bytes each. A method of an
+interface type is a record of 8 bytes: name, type. Whatever refers to something else is a
+relocation of the descriptor, so the bytes there are of no use to a linker.
+
+A name is a byte of flags, the length as a varint, then the bytes. An itab has its concrete type
+at offset 8.
+
+Source: internal/abi/type.go, iface.go and map.go of Go 1.26 and 1.27; a map type grew in 1.27.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pielink.arrays import ranges
+from pielink.errors import FormatError
+from pielink.program import Program
+from pielink.tables import I4, I8, U1, Bool
+
+COMMON_SIZE, FLAGS_OFFSET, KIND_OFFSET = 48, 20, 23
+FLAG_UNCOMMON, UNCOMMON_SIZE, METHOD_SIZE = 1, 16, 16
+ITAB_TYPE_OFFSET = 8
+ARRAY, CHAN, FUNC, INTERFACE, MAP, POINTER, SLICE, STRUCT = 17, 18, 19, 20, 21, 22, 23, 25
+
+# Bytes that follow the common part, by kind; kinds that are not listed have none.
+KIND_SIZE = {
+    ARRAY: 24, CHAN: 16, FUNC: 8, INTERFACE: 32, POINTER: 8, SLICE: 8, STRUCT: 32,
+}  # fmt: skip
+MAP_SIZE = {"1.26": 64, "1.27": 88}
+
+
+def relocation_target(program: Program, slots: I4, offsets: I8, guess: I8 | None = None) -> I4:
+    """The symbol that each slot's relocation at that offset refers to; 0 if there is none.
+
+    If several relocations are at the offset, the first one counts. `guess` gives rows of RawRelocs
+    where they are likely to be: those that are there and belong to the slot need no search.
+    """
+    table, relocs = program.slots, program.relocs
+    row = np.full(len(slots), -1, np.int64)
+    if guess is not None:
+        place = guess - table.reloc_start[slots]
+        own = np.flatnonzero((place >= 0) & (place < table.reloc_count[slots]))
+        own = own[relocs.offset[guess[own]] == offsets[own]]
+        row[own] = guess[own]
+    rest = np.flatnonzero(row < 0)
+    index, owner = ranges(table.reloc_start[slots[rest]], table.reloc_count[slots[rest]])
+    hit = np.flatnonzero(relocs.offset[index] == offsets[rest[owner]])[::-1]
+    row[rest[owner[hit]]] = index[hit]
+    found = np.zeros(len(slots), np.int32)
+    there = np.flatnonzero(row >= 0)
+    row = row[there]
+    found[there] = program.resolve(
+        table.object[slots[there]], relocs.package[row], relocs.symbol[row]
+    )
+    return found
+
+
+def kinds(program: Program, slots: I4) -> U1:
+    """The kind of each descriptor; FormatError if one is shorter than the common part."""
+    table = program.slots
+    _require(program, slots, table.data_size[slots] >= COMMON_SIZE, "is no type descriptor")
+    return program.memory.bytes[table.data_offset[slots] + KIND_OFFSET]
+
+
+def methods(program: Program, slots: I4) -> tuple[I8, I8]:
+    """Where each descriptor has its method records (offset in the descriptor), and how many.
+
+    FormatError if a descriptor has no uncommon type or its records do not fit.
+    """
+    data, size = program.slots.data_offset[slots], program.slots.data_size[slots]
+    sizes = np.full(256, COMMON_SIZE, np.int64)
+    for kind, extra in (*KIND_SIZE.items(), (MAP, MAP_SIZE[program.release.name])):
+        sizes[kind] += extra
+    uncommon = sizes[kinds(program, slots)]
+    flags = program.memory.bytes[data + FLAGS_OFFSET]
+    fits = ((flags & FLAG_UNCOMMON) != 0) & (uncommon + UNCOMMON_SIZE <= size)
+    _require(program, slots, fits, "is a type without methods, but has method relocations")
+    count = _little_endian(program, data + uncommon + 4, 2)
+    start = uncommon + _little_endian(program, data + uncommon + 8, 4)
+    fits = start + METHOD_SIZE * count <= size
+    _require(program, slots, fits, "is a type whose methods lie outside of it")
+    return start, count
+
+
+def name_bytes(program: Program, slot: int) -> bytes:
+    """The text of a name symbol; FormatError if it is cut short. Slot 0 has the empty name."""
+    if slot == 0:
+        return b""
+    size = int(program.slots.data_size[slot])
+    data = program.memory.get(int(program.slots.data_offset[slot]), size)
+    length, shift, at = 0, 0, 1
+    while at < size and shift < 64:
+        length |= (data[at] & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if data[at - 1] < 0x80:
+            if at + length <= size:
+                return data[at : at + length]
+            break
+    raise malformed(program, slot, "is a name that is cut short")
+
+
+def malformed(program: Program, slot: int, why: str) -> FormatError:
+    """The error for a symbol whose contents break the format."""
+    file = program.objects.file[int(program.slots.object[slot])]
+    return FormatError(f"{program.name(slot).decode('utf-8', 'replace')} {why}", file)
+
+
+def _require(program: Program, slots: I4, holds: Bool, why: str) -> None:
+    if not holds.all():
+        raise malformed(program, int(slots[np.argmin(holds)]), why)
+
+
+def _little_endian(program: Program, at: I8, size: int) -> I8:
+    value = np.zeros(len(at), np.int64)
+    for i in range(size):
+        value |= program.memory.bytes[at + i].astype(np.int64) << 8 * i
+    return value

@@ -1,0 +1,107 @@
+"""The tables of live symbols: what the reach pass found, packed, and relocations made row to row.
+
+Rows are in the order in which Go's linker numbers its symbols, because layout breaks ties by it.
+Relocations that only told the reach pass something (their size is 0) are dropped, except CALLIND:
+the stack check counts indirect calls.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pielink.arrays import ranges
+from pielink.passes.reach import Reach
+from pielink.program import Program
+from pielink.tables import (
+    I4,
+    NO_TARGET,
+    UNREACHED,
+    Aux,
+    Auxes,
+    Reloc,
+    Relocs,
+    Slots,
+    Symbols,
+)
+
+# Auxiliary symbols that no later pass asks for by function.
+LEFT_OUT = (Aux.GOTYPE, Aux.DWARF_INFO, Aux.DWARF_LOC, Aux.DWARF_RANGES, Aux.DWARF_LINES)
+
+
+def live(program: Program, reach: Reach) -> tuple[Symbols, Relocs, Auxes, I4]:
+    """Pack the live symbols with their relocations and auxiliary symbols.
+
+    The fourth result leads from a slot to its row in Symbols: 0 for slots that are not live or
+    not canonical. References that nobody defines are rows of kind UNDEFINED. A relocation whose
+    target is not live (it is weak or a METHODOFF) has the target UNREACHED.
+    """
+    slot = _in_go_order(program.slots, reach)
+    row_of_slot = np.zeros(len(program.slots.canon), np.int32)
+    row_of_slot[slot] = np.arange(len(slot), dtype=np.int32)
+    relocs, reloc_count = _relocs(program, reach, slot, row_of_slot)
+    auxes, aux_count = _auxes(program, slot, row_of_slot)
+    symbols = _symbols(program.slots, slot, reloc_count, aux_count)
+    return symbols, relocs, auxes, row_of_slot
+
+
+def _in_go_order(slots: Slots, reach: Reach) -> I4:
+    """Slot 0, then the live slots by ascending `order`."""
+    found = np.flatnonzero(reach.reachable)
+    keyed = slots.order[found].astype(np.int64) << 32 | found
+    keyed.sort()
+    return np.concatenate([[0], keyed & 0xFFFFFFFF]).astype(np.int32)
+
+
+def _symbols(slots: Slots, slot: I4, reloc_count: I4, aux_count: I4) -> Symbols:
+    same = (
+        *("object", "name_offset", "name_size", "version", "kind", "flags", "flags2", "local"),
+        *("size", "align", "data_offset", "data_size"),
+    )
+    return Symbols(
+        slot=slot,
+        reloc_start=np.cumsum(reloc_count, dtype=np.int64) - reloc_count,
+        reloc_count=reloc_count.astype(np.int64),
+        aux_start=np.cumsum(aux_count, dtype=np.int64) - aux_count,
+        aux_count=aux_count.astype(np.int64),
+        **{name: getattr(slots, name)[slot] for name in same},
+    )
+
+
+def _relocs(program: Program, reach: Reach, slot: I4, row_of_slot: I4) -> tuple[Relocs, I4]:
+    """The relocations of these symbols, and how many each has."""
+    slots, raw = program.slots, program.relocs
+    index, owner = ranges(slots.reloc_start[slot], slots.reloc_count[slot])
+    size, type_ = raw.size[index], raw.type[index]
+    kept = np.flatnonzero((size != 0) | (type_ == Reloc.CALLIND))
+    index, owner, size, type_ = index[kept], owner[kept], size[kept], type_[kept]
+    resolved = program.resolve(slots.object[slot][owner], raw.package[index], raw.symbol[index])
+    weak_calls = np.flatnonzero(type_ == Reloc.WEAK | Reloc.CALL)
+    pruned = weak_calls[np.isin(index[weak_calls], reach.pruned_calls)]
+    resolved[pruned] = reach.map_init_noop
+    target = row_of_slot[resolved]
+    target[(target == NO_TARGET) & (resolved != 0)] = UNREACHED
+    table = Relocs(
+        owner=owner,
+        offset=raw.offset[index],
+        size=size,
+        type=type_ & np.uint16(Reloc.WEAK - 1),
+        weak=type_ >= Reloc.WEAK,
+        addend=raw.addend[index],
+        target=target,
+    )
+    return table, np.bincount(owner, minlength=len(slot)).astype(np.int32)
+
+
+def _auxes(program: Program, slot: I4, row_of_slot: I4) -> tuple[Auxes, I4]:
+    """The auxiliary symbols of these symbols, and how many each has."""
+    slots, raw = program.slots, program.auxes
+    wanted = np.ones(256, np.bool_)
+    wanted[list(LEFT_OUT)] = False
+    holders = np.flatnonzero(slots.aux_count[slot]).astype(np.int32)
+    index, holder = ranges(slots.aux_start[slot[holders]], slots.aux_count[slot[holders]])
+    type_ = raw.type[index]
+    kept = np.flatnonzero(wanted[type_])
+    index, owner = index[kept], holders[holder[kept]]
+    resolved = program.resolve(slots.object[slot][owner], raw.package[index], raw.symbol[index])
+    table = Auxes(owner=owner, type=type_[kept], target=row_of_slot[resolved])
+    return table, np.bincount(owner, minlength=len(slot)).astype(np.int32)

@@ -1,0 +1,396 @@
+"""Which symbols are live: everything that can be reached from the entry, by Go's rules.
+
+The walk goes level by level. The relocations and auxiliary symbols of one level's symbols, taken
+as arrays, lead to the next level. A relocation either leads on (FOLLOW), is ignored (SKIP), or is
+a marker by which the compiler tells something about types:
+
+METHODOFF         comes in threes, for one method of the type that holds them: the type of the
+                  method and its two functions. It does not lead on: a method is reached when
+                  something can call it (see below).
+USEIFACE          the type, or the concrete type of the itab, is converted to an interface. Such a
+                  type is "used in an interface", and so are the types that it refers to, because
+                  reflection gets from it to them. Its methods can then be called.
+USEIFACEMETHOD    a method of an interface type, given by its offset there, is called.
+USENAMEDMETHOD    some method of the name that the symbol holds is called.
+
+A method of a type used in an interface is live if an interface method of the same name and type
+is called, or a method of its name is, or if it is exported and a function is live that looks up
+methods by names unknown to the compiler (FLAG_REFLECT_METHOD). New methods reach new code, which
+may call more methods: the walk and the search for methods alternate until neither finds more.
+
+A weak relocation does not lead on. If its target stays unreached although a package initializer
+calls it (the outlined initialization of a map that nothing uses), that call goes to
+runtime.mapinitnoop.
+
+Source: cmd/link/internal/ld/deadcode.go; cmd/internal/objabi/reloctype.go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from pielink.arrays import ranges
+from pielink.errors import LinkError, Problem
+from pielink.golang import typedata
+from pielink.golang.inittasks import InitTasks, init_tasks
+from pielink.golang.release import Release
+from pielink.program import Program
+from pielink.tables import (
+    ABI0,
+    ABI_INTERNAL,
+    FLAG2_ITAB,
+    FLAG2_PKG_INIT,
+    FLAG_GO_TYPE,
+    FLAG_REFLECT_METHOD,
+    I4,
+    I8,
+    U1,
+    Aux,
+    Bool,
+    Reloc,
+)
+
+UNREACHABLE_METHOD = b"runtime.unreachableMethod"  # what unreached methods lead to
+MAP_INIT_NOOP = b"runtime.mapinitnoop"
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What is live. Columns have one row per slot; only those of canonical slots are ever set."""
+
+    reachable: Bool
+    used_in_iface: Bool  # types that are converted to an interface, or reached from such
+    tasks: InitTasks
+    pruned_calls: I8  # rows of RawRelocs, ascending: weak calls that go to `map_init_noop` instead
+    map_init_noop: int  # slot; 0 if there are no pruned calls
+
+
+class Action(IntEnum):
+    """What a relocation means to the walk."""
+
+    SKIP = 0
+    FOLLOW = 1
+    METHODOFF = 2
+    USEIFACE = 3
+    USEIFACEMETHOD = 4
+    USENAMEDMETHOD = 5
+
+
+def reach(
+    program: Program,
+    entries: Sequence[bytes],
+    exports: I4 | None = None,
+    *,
+    prune_weak_map: bool = True,
+    dwarf: bool = False,
+    dynlink: bool = False,
+) -> Reach:
+    """Find the live symbols.
+
+    `entries` are names of symbols that are live in both ABIs, `exports` further slots (cgo
+    exports). `dwarf` also follows the DWARF symbols of functions. `dynlink` is for programs that
+    load plugins: every live type then counts as used in an interface, and all methods as called.
+    Raises FormatError if a type descriptor or name makes no sense, LinkError if packages cannot
+    be initialized in any order, or if runtime.mapinitnoop is needed and missing.
+    """
+    tasks = init_tasks(program)
+    walk = _Walk(program, dwarf, dynlink)
+    names = [(name, abi) for name in (*entries, UNREACHABLE_METHOD) for abi in (ABI0, ABI_INTERNAL)]
+    roots = [program.lookup(names), tasks.main, *([] if exports is None else [exports])]
+    level = walk.mark(roots)
+    while len(level):
+        walk.flood(level, tasks)
+        level = walk.mark(walk.called_methods())
+    pruned, noop = _prune_map_inits(program, walk) if prune_weak_map else (np.empty(0, np.int64), 0)
+    walk.reachable[0] = walk.used_in_iface[0] = False
+    return Reach(walk.reachable, walk.used_in_iface, tasks, pruned, noop)
+
+
+def actions(release: Release, dynlink: bool) -> U1:
+    """The Action of each relocation type, as found in an object (with Reloc.WEAK)."""
+    table = np.full(0x10000, Action.FOLLOW, np.uint8)
+    table[Reloc.WEAK :] = Action.SKIP
+    if dynlink:
+        table[Reloc.WEAK | Reloc.CALL] = Action.FOLLOW
+    table[[Reloc.USETYPE, release.reloc_initorder]] = Action.SKIP
+    for marker in (Action.METHODOFF, Action.USEIFACE, Action.USEIFACEMETHOD, Action.USENAMEDMETHOD):
+        table[Reloc[marker.name]] = marker
+    return table
+
+
+class _Walk:
+    """The state of a walk: what is reached, and which methods wait for a caller."""
+
+    def __init__(self, program: Program, dwarf: bool, dynlink: bool) -> None:
+        slots, count = program.slots, len(program.slots.canon)
+        self.program = program
+        self.reachable = np.zeros(count, np.bool_)
+        self.used_in_iface = slots.used_in_iface.copy()
+        if dynlink:
+            self.used_in_iface |= (slots.flags & FLAG_GO_TYPE) != 0
+        self.action = actions(program.release, dynlink)
+        self.follow_aux = np.ones(256, np.bool_)
+        self.follow_aux[Aux.GOTYPE] = False
+        self.follow_aux[Aux.DWARF_INFO : Aux.DWARF_LINES + 1] = dwarf
+        self.methods = _Methods(program, dynlink)
+        self.mark_number = np.empty(count, np.int32)  # scratch of `mark`
+
+    def mark(self, found: list[I4]) -> I4:
+        """Note these slots as reached; return those that were not, each once."""
+        slots = np.concatenate(found)
+        slots = slots[~self.reachable[slots]]
+        number = np.arange(len(slots), dtype=np.int32)
+        self.mark_number[slots] = number
+        slots = slots[self.mark_number[slots] == number]
+        self.reachable[slots] = True
+        new: I4 = slots[slots != 0]
+        return new
+
+    def flood(self, level: I4, tasks: InitTasks) -> None:
+        """Follow everything from `level` on, but for the methods of types."""
+        while len(level):
+            found = [*self.follow_relocations(level), *self.follow_auxes(level)]
+            if tasks.runtime_slice and self.reachable[tasks.runtime_slice]:
+                found.append(tasks.runtime)
+            level = self.mark(found)
+
+    def follow_relocations(self, level: I4) -> list[I4]:
+        """What the relocations of these symbols lead to."""
+        slots = self.program.slots
+        flags = slots.flags[level]
+        if (flags & FLAG_REFLECT_METHOD).any():
+            self.methods.by_reflection = True
+        used = ((flags & FLAG_GO_TYPE) != 0) & self.used_in_iface[level]
+        row, owner = ranges(slots.reloc_start[level], slots.reloc_count[level])
+        action = self.action[self.program.relocs.type[row]]
+        follow = np.flatnonzero(action == Action.FOLLOW)
+        owners = owner[follow]
+        targets = self.targets(row[follow], level[owners])
+        found = [targets]
+        if used.any():
+            children = targets[used[owners]]
+            found.append(self.use_in_iface(children[self.is_type(children)]))
+        for at, marker in self.markers(action):
+            if marker == Action.METHODOFF:
+                at = at[used[owner[at]]]
+            found += MARKER_RULES[marker](self, row[at], level[owner[at]])
+        return found
+
+    def follow_auxes(self, level: I4) -> list[I4]:
+        """The auxiliary symbols of these symbols."""
+        slots, auxes = self.program.slots, self.program.auxes
+        row, owner = ranges(slots.aux_start[level], slots.aux_count[level])
+        kept = np.flatnonzero(self.follow_aux[auxes.type[row]])
+        row, source = row[kept], level[owner[kept]]
+        return [self.program.resolve(slots.object[source], auxes.package[row], auxes.symbol[row])]
+
+    def markers(self, action: U1) -> list[tuple[I8, Action]]:
+        """Where the markers among these actions are, kind by kind."""
+        special = np.flatnonzero(action > Action.FOLLOW)
+        kinds = action[special]
+        return [(special[kinds == k], Action(k)) for k in np.unique(kinds).tolist()]
+
+    def targets(self, row: I8, source: I4) -> I4:
+        """What the relocations `row` of the symbols `source` refer to."""
+        relocs, objects = self.program.relocs, self.program.slots.object[source]
+        return self.program.resolve(objects, relocs.package[row], relocs.symbol[row])
+
+    def is_type(self, slots: I4) -> Bool:
+        """Which of these are type descriptors."""
+        found: Bool = (self.program.slots.flags[slots] & FLAG_GO_TYPE) != 0
+        return found
+
+    def use_in_iface(self, types: I4) -> I4:
+        """Note these types as used in an interface; return those to be walked once more."""
+        fresh = types[~self.used_in_iface[types]]
+        self.used_in_iface[fresh] = True
+        again = fresh[self.reachable[fresh]]
+        self.reachable[again] = False
+        return again
+
+    def see_methods(self, row: I8, source: I4) -> list[I4]:
+        """METHODOFF: methods of types used in an interface wait for a caller."""
+        self.methods.add(row, source)
+        return [self.use_in_iface(self.targets(row[::3], source[::3]))]
+
+    def see_conversion(self, row: I8, source: I4) -> list[I4]:
+        """USEIFACE: a type, or the concrete type of an itab, is converted to an interface."""
+        types = self.targets(row, source)
+        itab = np.flatnonzero(self.program.slots.flags2[types] & FLAG2_ITAB)
+        if len(itab):
+            offsets = np.full(len(itab), typedata.ITAB_TYPE_OFFSET)
+            types[itab] = typedata.relocation_target(self.program, types[itab], offsets)
+        known = self.is_type(types)
+        if not known.all():
+            what = "is converted to an interface, but is neither a type nor an itab"
+            raise typedata.malformed(self.program, int(types[np.argmin(known)]), what)
+        return [self.use_in_iface(types)]
+
+    def see_interface_calls(self, row: I8, source: I4) -> list[I4]:
+        """USEIFACEMETHOD: a method of an interface type is called."""
+        self.methods.call(self.targets(row, source), self.program.relocs.addend[row])
+        return []
+
+    def see_named_calls(self, row: I8, source: I4) -> list[I4]:
+        """USENAMEDMETHOD: any method of that name is called."""
+        self.methods.call_by_name(self.targets(row, source))
+        return []
+
+    def called_methods(self) -> list[I4]:
+        """The types and functions of the methods that turned out to be callable."""
+        row, source = self.methods.take_called()
+        return [self.targets(row + part, source) for part in range(3)]
+
+
+MARKER_RULES = {
+    Action.METHODOFF: _Walk.see_methods,
+    Action.USEIFACE: _Walk.see_conversion,
+    Action.USEIFACEMETHOD: _Walk.see_interface_calls,
+    Action.USENAMEDMETHOD: _Walk.see_named_calls,
+}
+
+
+class _Methods:
+    """Methods that wait for a caller, and what is known of the callers.
+
+    A signature is a number: that of the method's name, times 2**32, plus the slot of its type.
+    """
+
+    def __init__(self, program: Program, dynlink: bool) -> None:
+        self.program = program
+        self.dynlink = dynlink
+        self.by_reflection = dynlink
+        self.number_of_name: dict[bytes, int] = {}
+        self.number_of_slot: dict[int, int] = {}
+        self.exported: list[bool] = []  # by number of name
+        self.waiting_row = np.empty(0, np.int64)  # rows in RawRelocs
+        self.waiting_source = np.empty(0, np.int32)
+        self.waiting_signature = np.empty(0, np.int64)
+        self.fresh: list[tuple[I8, I4]] = []  # not yet among the waiting
+        self.called = np.empty(0, np.int64)  # signatures, ascending
+        self.called_names: set[int] = set()
+
+    def add(self, row: I8, source: I4) -> None:
+        """Take METHODOFF relocations; those of one type must be there together, in threes."""
+        broken = len(row) % 3 != 0
+        if not broken:
+            first, second, third = row[0::3], row[1::3], row[2::3]
+            broken = bool(((second != first + 1) | (third != first + 2)).any())
+            broken |= bool((source[0::3] != source[2::3]).any())
+        if broken:
+            raise typedata.malformed(
+                self.program, int(source[0]), "or a type near it has a torn method relocation"
+            )
+        self.fresh.append((first, source[0::3]))
+
+    def call(self, interfaces: I4, offsets: I8) -> None:
+        """Note calls of the interface methods at these offsets of interface types."""
+        interface = typedata.kinds(self.program, interfaces) == typedata.INTERFACE
+        if not interface.all():
+            slot = int(interfaces[np.argmin(interface)])
+            raise typedata.malformed(
+                self.program, slot, "is not an interface, but is called as one"
+            )
+        names = typedata.relocation_target(self.program, interfaces, offsets)
+        types = typedata.relocation_target(self.program, interfaces, offsets + 4)
+        self.called = np.union1d(self.called, self.signatures(names, types))
+
+    def call_by_name(self, slots: I4) -> None:
+        """Note calls of the methods whose names are the contents of these symbols."""
+        table = self.program.slots
+        for slot in set(slots.tolist()):
+            start, size = int(table.data_offset[slot]), int(table.data_size[slot])
+            self.called_names.add(self.number(self.program.memory.get(start, size)))
+
+    def take_called(self) -> tuple[I8, I4]:
+        """Remove and return (first row, type) of the waiting methods that something can call."""
+        self.absorb()
+        names = self.waiting_signature >> 32
+        called = np.isin(self.waiting_signature, self.called)
+        if self.called_names:
+            called |= np.isin(names, np.array(sorted(self.called_names)))
+        if self.by_reflection:
+            called |= self.dynlink | np.array(self.exported, np.bool_)[names]
+        taken = self.waiting_row[called], self.waiting_source[called]
+        self.waiting_row = self.waiting_row[~called]
+        self.waiting_source = self.waiting_source[~called]
+        self.waiting_signature = self.waiting_signature[~called]
+        return taken
+
+    def absorb(self) -> None:
+        """Find out the signatures of the fresh methods, and let them wait."""
+        if not self.fresh:
+            return
+        row = np.concatenate([rows for rows, _ in self.fresh])
+        source = np.concatenate([sources for _, sources in self.fresh])
+        self.fresh = []
+        self.check_records(row, source)
+        offset = self.program.relocs.offset[row].astype(np.int64)
+        names = typedata.relocation_target(self.program, source, offset - 4, guess=row - 1)
+        types = typedata.relocation_target(self.program, source, offset, guess=row)
+        signature = self.signatures(names, types)
+        self.waiting_row = np.concatenate([self.waiting_row, row])
+        self.waiting_source = np.concatenate([self.waiting_source, source])
+        self.waiting_signature = np.concatenate([self.waiting_signature, signature])
+
+    def check_records(self, row: I8, source: I4) -> None:
+        """Each type must have one method record per three relocations, where they point."""
+        first = np.flatnonzero(np.diff(source, prepend=-1))
+        count = np.diff(first, append=len(source))
+        start, expected = typedata.methods(self.program, source[first])
+        place = np.arange(len(row)) - np.repeat(first, count)
+        wanted = np.repeat(start, count) + typedata.METHOD_SIZE * place + 4
+        wrong = np.repeat(count != expected, count) | (self.program.relocs.offset[row] != wanted)
+        if wrong.any():
+            slot = int(source[np.argmax(wrong)])
+            raise typedata.malformed(self.program, slot, "has methods that its relocations miss")
+
+    def signatures(self, names: I4, types: I4) -> I8:
+        """The signatures of methods with these name symbols and types."""
+        known, place = np.unique(names, return_inverse=True)
+        numbers = np.array([self.number_of(slot) for slot in known.tolist()], np.int64)
+        return numbers[place] << 32 | types
+
+    def number_of(self, slot: int) -> int:
+        """The number of the name that a name symbol holds."""
+        if slot not in self.number_of_slot:
+            self.number_of_slot[slot] = self.number(typedata.name_bytes(self.program, slot))
+        return self.number_of_slot[slot]
+
+    def number(self, name: bytes) -> int:
+        """The number of a name; numbers count up from 0."""
+        number = self.number_of_name.setdefault(name, len(self.exported))
+        if number == len(self.exported):
+            self.exported.append(name.decode("utf-8", "replace")[:1].isupper())
+        return number
+
+
+def _prune_map_inits(program: Program, walk: _Walk) -> tuple[I8, int]:
+    """Rows of the calls from live package initializers to unreached map initializers."""
+    slots = program.slots
+    candidates = (slots.flags2 & FLAG2_PKG_INIT) != 0
+    inits = np.flatnonzero(candidates & walk.reachable).astype(np.int32)
+    inits = inits[slots.aux_count[inits] > 0]
+    row, owner = ranges(slots.reloc_start[inits], slots.reloc_count[inits])
+    weak = program.relocs.type[row] == Reloc.WEAK | Reloc.CALL
+    row, source = row[weak], inits[owner[weak]]
+    target = walk.targets(row, source)
+    unused = ~walk.reachable[target]
+    row, target = np.sort(row[unused]), target[unused]
+    for slot in target.tolist():
+        if b"map.init" not in program.name(slot):
+            raise typedata.malformed(program, slot, "is called weakly, but initializes no map")
+    if not len(row):
+        return row, 0
+    noop = int(program.lookup([(MAP_INIT_NOOP, ABI_INTERNAL)])[0])
+    if noop == 0:
+        problem = Problem(
+            "not defined, but unused map initializers need it", "", "runtime.mapinitnoop"
+        )
+        raise LinkError([problem])
+    walk.mark([np.array([noop], np.int32), *walk.follow_auxes(np.array([noop], np.int32))])
+    return row, noop
