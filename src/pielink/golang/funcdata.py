@@ -25,7 +25,7 @@ from pielink.errors import LinkError, Problem, Problems
 from pielink.formats.goobj import OBJ_FROM_ASSEMBLY
 from pielink.golang.funcinfo import Functions, ids_and_lines
 from pielink.golang.sequence import alignment, first_seen, round_up, starts
-from pielink.ranges import spans
+from pielink.arrays import ranges
 from pielink.tables import I4, I8, U1, U4, UNREACHED, Bool, Reloc, Relocs, Symbols, take
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _place(size: I8, align: I8) -> tuple[I8, int]:
 
 def _moved(program: Program, symbols: Symbols, relocs: Relocs, rows: I4, offset: I8) -> Relocs:
     """The relocations of these symbols, as relocations of what they were copied into."""
-    index, owner = spans(symbols.reloc_start[rows], symbols.reloc_count[rows])
+    index, owner = ranges(symbols.reloc_start[rows], symbols.reloc_count[rows])
     kept = relocs.target[index] != UNREACHED
     index, owner = index[kept], owner[kept]
     moved = take(relocs, index)

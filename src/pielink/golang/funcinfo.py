@@ -22,7 +22,7 @@ import numpy as np
 
 from pielink.blocks import windows
 from pielink.errors import FormatError
-from pielink.ranges import spans
+from pielink.arrays import ranges
 from pielink.tables import I4, I8, U1, U4, Aux, Auxes, Bool, Symbols
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def read_functions(program: Program, symbols: Symbols, auxes: Auxes, text: I4) -
 
     Raises FormatError, which names file and function, for a FuncInfo that is cut short.
     """
-    index, owner = spans(symbols.aux_start[text], symbols.aux_count[text])
+    index, owner = ranges(symbols.aux_start[text], symbols.aux_count[text])
     kind, target = auxes.type[index], auxes.target[index]
 
     def single(wanted: Aux) -> I4:
@@ -111,7 +111,7 @@ def read_functions(program: Program, symbols: Symbols, auxes: Auxes, text: I4) -
     size = np.where(valid, symbols.data_size[info], SMALLEST)
     file_count, inline_count = _counts(program, slot, start, size, valid)
     words, memory = windows(program.memory.bytes, "<u4"), program.memory.bytes
-    at, file_owner = spans(np.zeros(len(text), np.int64), file_count)
+    at, file_owner = ranges(np.zeros(len(text), np.int64), file_count)
     at = start[file_owner] + FILES_OFFSET + 4 + 4 * at
     zero = np.where(valid, 0xFF, 0).astype(np.uint8)
     return Functions(
@@ -149,7 +149,7 @@ def _counts(program: Program, slot: I4, start: I8, size: I8, valid: Bool) -> tup
 def _inlined(
     program: Program, objects: I4, start: I8, file_count: I8, inline_count: I8
 ) -> InlinedCalls:
-    number, owner = spans(np.zeros(len(start), np.int64), inline_count)
+    number, owner = ranges(np.zeros(len(start), np.int64), inline_count)
     at = (start + SMALLEST + 4 * file_count)[owner] + INLINED_SIZE * number
     words = windows(program.memory.bytes, "<u4")
     package, symbol = words[at + 12], words[at + 16]
@@ -171,7 +171,7 @@ def ids_and_lines(program: Program, slots: I4) -> tuple[U1, U4]:
     Raises FormatError if one has no FuncInfo, which every inlined function must have.
     """
     table = program.slots
-    index, owner = spans(table.aux_start[slots], table.aux_count[slots])
+    index, owner = ranges(table.aux_start[slots], table.aux_count[slots])
     hit = np.flatnonzero(program.auxes.type[index] == Aux.FUNCINFO)
     row, owner = index[hit], owner[hit]
     info = np.zeros(len(slots), np.int32)
