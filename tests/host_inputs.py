@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -72,7 +73,10 @@ def link(linker: str, *objects: Path, flags: tuple[str, ...] = ()) -> Path:
             argv = [*ZIG, "c++", *TARGET, *map(str, objects), *flags, "-o", "out"]
         else:
             argv = [linker, "-arch", "x86_64", "-platform_version", "macos", "13.0", "13.0"]
-            argv += [*map(str, objects), str(libsystem_stub()), *flags, "-o", "out"]
+            # ld64.lld 19 does not know the newest of the targets that the stub lists.
+            stub = re.sub(r"arm64e\.x1-\w+,?", "", libsystem_stub().read_text())
+            (scratch / "libSystem.tbd").write_text(stub)
+            argv += [*map(str, objects), "libSystem.tbd", *flags, "-o", "out"]
         _run(argv, scratch)
         return scratch / "out"
 

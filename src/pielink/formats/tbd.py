@@ -1,0 +1,355 @@
+"""Text stubs (.tbd): what a dynamic library exports, as text, in place of the library.
+
+Versions 1 to 4 are YAML, one document a library; the first is the library that the file stands
+for, the rest are libraries that it passes on. Version 4 says `targets: [ x86_64-macos, ... ]`,
+older ones `archs` and `platform`. Version 5 is JSON with a `main_library` and inlined `libraries`.
+
+Of YAML only what tapi writes is read: a mapping, whose values are scalars, flow sequences
+(`[ a, 'b', "c" ]`, over several lines), or block sequences of scalars or of such mappings.
+Anything else is an error with its line. Objective-C classes, ivars and exception types stand for
+symbols with prefixes of their own. Source: LLVM's TextAPI (TextStub.cpp, TextStubV5.cpp) and its
+TBD Format Reference Manual.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pielink.errors import FormatError
+from pielink.formats import macho
+from pielink.formats.dylib import DEFAULT_VERSION, Library
+
+YamlMap = dict[str, Any]
+
+_ITEM = re.compile(
+    r"""
+    (?P<indent>[ ]*+)
+    (?P<dash>-[ ]++)?+
+    (?:(?P<key>[A-Za-z][\w-]*+):(?=[ \n]))?+ [ ]*+
+    (?:
+        (?P<flow>\[ (?: [^\[\]{}'"]++ | '(?:[^']++|'')*+' | "(?:[^"\\]++|\\.)*+" )*+ \])
+      | '(?P<single>(?:[^']++|'')*+)'
+      | "(?P<double>(?:[^"\\]++|\\.)*+)"
+      | (?P<plain>[^\s\[{'"#&*!|>%@`-][^\n#]*+|)
+    )
+    [ ]*+ (?:\#[^\n]*+)?+ (?:\n|\Z)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_BLANK = re.compile(r"(?:[ ]*+(?:\#[^\n]*+)?+\n|\.\.\.[ ]*+(?:\n|\Z))++")
+_ELEMENT = re.compile(r"""'((?:[^']++|'')*+)'|"((?:[^"\\]++|\\.)*+)"|([^\s,'"\[\]][^,\]]*+)""")
+_DOCUMENT = re.compile(r"^---[ ]*(?:!(\S+))?[ ]*(?:#.*)?$", re.MULTILINE)
+_TAG_VERSIONS = {"tapi-tbd-v1": 1, "tapi-tbd-v2": 2, "tapi-tbd-v3": 3, "tapi-tbd": 4, None: 1}
+
+# Which fields of a section of exports hold names, what those names become, and their flags.
+_WEAK = macho.EXPORT_SYMBOL_FLAGS_WEAK_DEFINITION
+_THREAD_LOCAL = macho.EXPORT_SYMBOL_FLAGS_KIND_THREAD_LOCAL
+_CLASS = ("_OBJC_CLASS_$_", "_OBJC_METACLASS_$_")
+_YAML_FIELDS = (
+    ("symbols", ("",), 0),
+    ("objc-classes", _CLASS, 0),
+    ("objc-eh-types", ("_OBJC_EHTYPE_$_",), 0),
+    ("objc-ivars", ("_OBJC_IVAR_$_",), 0),
+    ("weak-def-symbols", ("",), _WEAK),
+    ("weak-symbols", ("",), _WEAK),
+    ("thread-local-symbols", ("",), _THREAD_LOCAL),
+)
+_JSON_FIELDS = (
+    ("global", ("",), 0),
+    ("objc_class", _CLASS, 0),
+    ("objc_eh_type", ("_OBJC_EHTYPE_$_",), 0),
+    ("objc_ivar", ("_OBJC_IVAR_$_",), 0),
+    ("weak", ("",), _WEAK),
+    ("thread_local", ("",), _THREAD_LOCAL),
+)
+_UNDERSCORED = ("objc-classes", "objc-ivars")  # names begin with _ in versions 1 and 2
+_MACOS_NAMES = ("macosx", "macos", "zippered")  # the `platform` of versions 1 to 3
+
+
+def read(data: bytes, file: str, arch: str = "x86_64") -> list[Library]:
+    """Return the libraries of a stub that exist on macOS for `arch`, the main one first.
+
+    `file` is how messages call it. Raises FormatError when the text is malformed, or when the
+    main library has no such target.
+    """
+    try:
+        text = bytes(data).decode()
+    except UnicodeDecodeError as error:
+        raise FormatError("text stub is not UTF-8", file, error.start) from None
+    if text.lstrip().startswith("{"):
+        return _read_json(text, file, arch)
+    return _read_yaml(text, file, arch)
+
+
+def _read_yaml(text: str, file: str, arch: str) -> list[Library]:
+    libraries: list[Library] = []
+    for version, document in _documents(text.replace("\r\n", "\n"), file):
+        library = _yaml_library(document, version, file, arch, main=not libraries)
+        if library:
+            libraries.append(library)
+    if not libraries:
+        raise FormatError("text stub holds no document", file)
+    return libraries
+
+
+def _documents(text: str, file: str) -> Iterator[tuple[int, YamlMap]]:
+    starts = list(_DOCUMENT.finditer(text))
+    if not starts or text[: starts[0].start()].strip():
+        raise FormatError("is not a text stub (it should begin with --- or {)", file)
+    ends = [start.start() for start in starts[1:]] + [len(text)]
+    for start, end in zip(starts, ends, strict=True):
+        tag = start[1]
+        if tag not in _TAG_VERSIONS:
+            raise FormatError(f"text stub of unknown kind !{tag}", file, start.start())
+        document = _parse_mapping(text, min(start.end() + 1, end), end, file)
+        declared = document.get("tbd-version", "4")
+        if _TAG_VERSIONS[tag] == 4 and declared != "4":
+            raise FormatError(f"text stub of unknown tbd-version {declared}", file, start.start())
+        yield _TAG_VERSIONS[tag], document
+
+
+def _parse_mapping(text: str, at: int, end: int, file: str) -> YamlMap:
+    """Parse the YAML of one document in text[at:end]; see the top of this file for what it knows.
+
+    Values are str, list of str, or list of mappings of such values.
+    """
+
+    def refuse(why: str, place: int) -> FormatError:
+        return FormatError(f"line {text.count(chr(10), 0, place) + 1} of text stub: {why}", file)
+
+    top: YamlMap = {}
+    sequence: list[Any] | None = None  # the block sequence that lines with a dash add to
+    entry: YamlMap | None = None  # its last mapping, that indented lines add to
+    while at < end:
+        blank = _BLANK.match(text, at, end)
+        if blank:
+            at = blank.end()
+            continue
+        item = _ITEM.match(text, at, end)
+        if not item or item.end() == at:
+            raise refuse("not understood", at)
+        key, dash = item["key"], item["dash"]
+        value = _value(item)
+        if dash:
+            if sequence is None:
+                raise refuse("an entry of no sequence", at)
+            entry = {key: value} if key else None
+            sequence.append(entry if entry is not None else value)
+        elif key is None or (item["indent"] and entry is None):
+            raise refuse("not understood", at)
+        elif item["indent"] and entry is not None:
+            entry[key] = value
+        else:
+            if key in top:
+                raise refuse(f"{key} a second time", at)
+            entry, sequence = None, [] if value == "" else None
+            top[key] = value if sequence is None else sequence
+        at = item.end()
+    return top
+
+
+def _value(item: re.Match[str]) -> Any:
+    """Return the list or the scalar that one line holds; a missing value is ""."""
+    if item["flow"] is not None:
+        return _flow(item["flow"])
+    if item["single"] is not None:
+        return item["single"].replace("''", "'")
+    if item["double"] is not None:
+        return _unescape(item["double"])
+    return item["plain"].rstrip()
+
+
+def _flow(text: str) -> list[str]:
+    """Return the elements of a flow sequence."""
+    if "'" not in text and '"' not in text:
+        return [word for word in map(str.strip, text[1:-1].split(",")) if word]
+    elements = []
+    for single, double, plain in _ELEMENT.findall(text, 1):
+        if plain:
+            elements.append(plain.rstrip())
+        elif double:
+            elements.append(_unescape(double))
+        else:
+            elements.append(single.replace("''", "'") if "''" in single else single)
+    return elements
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text) if "\\" in text else text
+
+
+def _strings(value: Any, what: str, file: str) -> list[str]:
+    """Return `value`, which must be a list of strings (or absent)."""
+    if value is None or value == "":
+        return []
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise FormatError(f"{what} of text stub is not a list of names", file)
+    return value
+
+
+def _mappings(value: Any, what: str, file: str) -> list[YamlMap]:
+    """Return `value`, which must be a list of mappings (or absent)."""
+    if value is None or value == "":
+        return []
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        raise FormatError(f"{what} of text stub is not a list of sections", file)
+    return value
+
+
+def _string(value: Any, what: str, file: str) -> str:
+    if not isinstance(value, str):
+        raise FormatError(f"{what} of text stub is not a text", file)
+    return value
+
+
+def _matches(targets: Iterable[str], target: str) -> bool:
+    """Return whether `target` is listed; x86_64h (Haswell) libraries serve x86_64 as well."""
+    arch, _, platform = target.partition("-")
+    return any(each in (target, f"{arch}h-{platform}") for each in targets)
+
+
+def _yaml_targets(mapping: YamlMap, version: int, platform: str, file: str) -> list[str]:
+    """Return the targets of a document or section; old versions list archs of one platform."""
+    if version >= 4:
+        return _strings(mapping.get("targets"), "targets", file)
+    system = "macos" if platform in _MACOS_NAMES else platform
+    return [f"{arch}-{system}" for arch in _strings(mapping.get("archs"), "archs", file)]
+
+
+def _yaml_library(
+    document: YamlMap, version: int, file: str, arch: str, main: bool
+) -> Library | None:
+    platform = _string(document.get("platform", ""), "platform", file)
+    target = f"{arch}-macos"
+
+    def applies(mapping: YamlMap) -> bool:
+        return _matches(_yaml_targets(mapping, version, platform, file), target)
+
+    if not applies(document):
+        if main:
+            found = ", ".join(_yaml_targets(document, version, platform, file)) or "none"
+            raise FormatError(f"text stub has no target {target} (it has {found})", file)
+        return None
+    sections = [
+        section
+        for key in ("exports", "reexports")
+        for section in _mappings(document.get(key), key, file)
+        if applies(section)
+    ]
+    exports: dict[bytes, int] = {}
+    for section in sections:
+        for key, prefixes, flags in _YAML_FIELDS:
+            names = _strings(section.get(key), key, file)
+            if version < 3 and key in _UNDERSCORED:
+                names = [name.removeprefix("_") for name in names]
+            _add(exports, names, prefixes, flags)
+    return Library(
+        file,
+        _install_name(document.get("install-name"), file),
+        _version(document.get("current-version"), file),
+        _version(document.get("compatibility-version"), file),
+        _yaml_umbrella(document.get("parent-umbrella", ""), applies, file),
+        tuple(_yaml_reexports(document, sections, applies, file)),
+        exports,
+    )
+
+
+def _yaml_umbrella(value: Any, applies: Any, file: str) -> str:
+    if isinstance(value, str):
+        return value
+    found = [each for each in _mappings(value, "parent-umbrella", file) if applies(each)]
+    return _string(found[0].get("umbrella", ""), "umbrella", file) if found else ""
+
+
+def _yaml_reexports(
+    document: YamlMap, sections: list[YamlMap], applies: Any, file: str
+) -> Iterator[str]:
+    for section in sections:  # versions 1 to 3
+        yield from _strings(section.get("re-exports"), "re-exports", file)
+    for each in _mappings(document.get("reexported-libraries"), "reexported-libraries", file):
+        if applies(each):
+            yield from _strings(each.get("libraries"), "libraries", file)
+
+
+def _add(exports: dict[bytes, int], names: list[str], prefixes: Iterable[str], flags: int) -> None:
+    for prefix in prefixes:
+        exports.update(dict.fromkeys([(prefix + name).encode() for name in names], flags))
+
+
+def _install_name(value: Any, file: str) -> str:
+    name = _string(value or "", "install name", file)
+    if not name:
+        raise FormatError("text stub has no install name", file)
+    return name
+
+
+def _version(value: Any, file: str) -> int:
+    """Return a version X.Y.Z as xxxx.yy.zz; what does not fit is cut to the largest."""
+    if value is None or value == "":
+        return DEFAULT_VERSION
+    parts = _string(value, "version", file).split(".")
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise FormatError(f"text stub has a wrong version {value}", file)
+    numbers = [int(part[:9]) for part in (*parts, "0", "0")][:3]
+    return min(numbers[0], 0xFFFF) << 16 | min(numbers[1], 0xFF) << 8 | min(numbers[2], 0xFF)
+
+
+def _read_json(text: str, file: str, arch: str) -> list[Library]:
+    try:
+        root = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise FormatError(f"text stub is not JSON: {error.msg}", file, error.pos) from None
+    except RecursionError:
+        raise FormatError("text stub is nested too deeply", file) from None
+    version = root.get("tapi_tbd_version")
+    if version != 5:
+        raise FormatError(f"text stub of unknown tapi_tbd_version {version}", file)
+    main = root.get("main_library")
+    if not isinstance(main, dict):
+        raise FormatError("text stub has no main_library", file)
+    inlined = _mappings(root.get("libraries"), "libraries", file)
+    libraries = [_json_library(each, file, arch, each is main) for each in (main, *inlined)]
+    return [library for library in libraries if library]
+
+
+def _json_library(document: YamlMap, file: str, arch: str, main: bool) -> Library | None:
+    infos = _mappings(document.get("target_info"), "target_info", file)
+    targets = [_string(info.get("target", ""), "target", file) for info in infos]
+    target = f"{arch}-macos"
+    if not _matches(targets, target):
+        if main:
+            found = ", ".join(targets) or "none"
+            raise FormatError(f"text stub has no target {target} (it has {found})", file)
+        return None
+
+    def sections(key: str) -> list[YamlMap]:
+        return [
+            section
+            for section in _mappings(document.get(key), key, file)
+            if "targets" not in section
+            or _matches(_strings(section["targets"], "targets", file), target)
+        ]
+
+    def first(key: str, field: str) -> Any:
+        found = sections(key)
+        return found[0].get(field) if found else None
+
+    exports: dict[bytes, int] = {}
+    for section in sections("exported_symbols") + sections("reexported_symbols"):
+        for part in ("text", "data"):
+            for holder in _mappings([section.get(part, {})], part, file):
+                for key, prefixes, flags in _JSON_FIELDS:
+                    _add(exports, _strings(holder.get(key), key, file), prefixes, flags)
+    passed_on = sections("reexported_libraries")
+    return Library(
+        file,
+        _install_name(first("install_names", "name"), file),
+        _version(first("current_versions", "version"), file),
+        _version(first("compatibility_versions", "version"), file),
+        _string(first("parent_umbrellas", "umbrella") or "", "umbrella", file),
+        tuple(name for each in passed_on for name in _strings(each.get("names"), "names", file)),
+        exports,
+    )
