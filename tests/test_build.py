@@ -99,7 +99,7 @@ def test_build_targets_darwin_amd64(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_go_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(PielinkError, match="install Go 1.26 or 1.27"):
+    with pytest.raises(PielinkError, match=r"install Go 1\.26 or 1\.27"):
         build.find_go()
 
 
