@@ -1,0 +1,298 @@
+"""The header, the load commands, and `__LINKEDIT`, which they describe.
+
+A Mach-O file starts with a `mach_header_64` and the load commands, in the room that the layout
+left before the first section. `__LINKEDIT` follows the last other segment; in it lie, each at a
+multiple of 8 bytes, the dyld info streams, then the symbol table, the indirect symbol table, the
+strings, and, at a multiple of 16, the code signature. Nothing follows.
+
+The order of the load commands is that of cmd/link/internal/ld/macho.go (machowrite, asmbMacho).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pielink.arch import amd64
+from pielink.errors import LinkError, Problem
+from pielink.formats import macho
+from pielink.options import Version
+from pielink.passes.dyld_info import DyldInfo
+from pielink.passes.symtab import SymbolTable
+from pielink.tables import Layout
+
+DYLD_PATH = "/usr/lib/dyld"
+DYLIB_BUDGET = 2048  # bytes of HEADER_ROOM for LC_LOAD_DYLIB commands
+STREAM_ALIGN, END_ALIGN = 8, 16
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A range of `__LINKEDIT`: position in the file and size, both in bytes."""
+
+    offset: int = 0
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Linkedit:
+    """The `__LINKEDIT` segment without the code signature."""
+
+    address: int
+    offset: int  # in the file
+    content: bytes  # a multiple of END_ALIGN bytes
+    parts: dict[str, Part]  # fields of DyldInfo, then "symbols", "indirect" and "strings"
+
+    @property
+    def end(self) -> int:
+        """Where a code signature goes: position in the file."""
+        return self.offset + len(self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What the load commands say besides where things are."""
+
+    entry: int  # unslid address of the first instruction
+    pie: bool
+    dylibs: list[str]  # install names, in the order of their ordinals
+    minos: Version
+    sdk: Version
+    uuid: bytes | None  # 16 bytes; None leaves LC_UUID out
+    signature_size: int = 0  # bytes; 0 leaves LC_CODE_SIGNATURE out
+
+
+def header_room(dylibs: list[str]) -> int:
+    """Bytes to keep before the first section: more pages if there are many dylibs."""
+    room, budget = amd64.HEADER_ROOM, DYLIB_BUDGET
+    for name in dylibs:
+        budget -= _rounded(len(name.encode()), 8) + macho.DYLIB_COMMAND.itemsize
+        if budget < 0:
+            room, budget = room + 4096, budget + 4096
+    return room
+
+
+def linkedit(layout: Layout, info: DyldInfo, table: SymbolTable, page_size: int) -> Linkedit:
+    """Lay `__LINKEDIT` out behind the other segments, at multiples of `page_size`."""
+    segments = layout.segments
+    offset = _rounded(int((segments.fileoff + segments.filesize).max()), page_size)
+    address = _rounded(int((segments.vmaddr + segments.vmsize).max()), page_size)
+    streams = {name: getattr(info, name) for name in DyldInfo.__slots__}
+    tables = {
+        "symbols": table.entries.tobytes(),
+        "indirect": table.indirect.astype("<u4").tobytes(),
+        "strings": table.strings,
+    }
+    content = bytearray()
+    parts = {}
+    for name, data in (streams | tables).items():
+        content += bytes(-len(content) % (4 if name == "strings" else STREAM_ALIGN))
+        size = _rounded(len(data), STREAM_ALIGN) if name in streams else len(data)
+        parts[name] = Part(offset + len(content), size) if data else Part()
+        content += data.ljust(size, b"\0")
+    padding = -len(content) % END_ALIGN
+    parts["strings"] = Part(parts["strings"].offset, parts["strings"].size + padding)
+    return Linkedit(address, offset, bytes(content) + bytes(padding), parts)
+
+
+def headers(layout: Layout, data: Linkedit, table: SymbolTable, about: Description) -> bytes:
+    """The header and all load commands.
+
+    LinkError if they do not fit before the first section.
+    """
+    commands = [
+        *segment_commands(layout),
+        _linkedit_segment(data, about.signature_size),
+        command(
+            macho.BUILD_VERSION_COMMAND,
+            macho.LC_BUILD_VERSION,
+            platform=macho.PLATFORM_MACOS,
+            minos=about.minos.encoded(),
+            sdk=about.sdk.encoded(),
+        ),
+        command(
+            macho.UNIXTHREAD_COMMAND_X86_64,
+            macho.LC_UNIXTHREAD,
+            flavor=macho.X86_THREAD_STATE64,
+            count=2 * len(macho.X86_THREAD_STATE64_REGISTERS),
+            rip=about.entry,
+        ),
+        *_linkedit_commands(data, table, about.pie),
+        path_command(macho.DYLINKER_COMMAND, macho.LC_LOAD_DYLINKER, DYLD_PATH),
+        *(path_command(macho.DYLIB_COMMAND, macho.LC_LOAD_DYLIB, name) for name in about.dylibs),
+    ]
+    if about.uuid is not None:
+        commands.append(command(macho.UUID_COMMAND, macho.LC_UUID, uuid=np.void(about.uuid)))
+    if about.signature_size:
+        commands.append(
+            command(
+                macho.LINKEDIT_DATA_COMMAND,
+                macho.LC_CODE_SIGNATURE,
+                dataoff=data.end,
+                datasize=about.signature_size,
+            )
+        )
+    result = _mach_header(commands, _flags(table, about.pie)) + b"".join(commands)
+    _check_room(layout, len(result))
+    return result
+
+
+def command(dtype: npt.DTypeLike, number: int, tail: bytes = b"", **values: Any) -> bytes:
+    """One load command: the structure, then `tail`."""
+    record = np.zeros((), dtype)
+    for name, value in {"cmd": number, "cmdsize": record.nbytes + len(tail), **values}.items():
+        record[name] = value
+    return record.tobytes() + tail
+
+
+def path_command(dtype: npt.DTypeLike, number: int, path: str) -> bytes:
+    """A load command whose field `name` is the offset of the C string behind the structure."""
+    start = np.dtype(dtype).itemsize
+    name = path.encode() + b"\0"
+    return command(
+        dtype, number, name.ljust(_rounded(start + len(name), 8) - start, b"\0"), name=start
+    )
+
+
+def segment_commands(layout: Layout) -> list[bytes]:
+    """LC_SEGMENT_64 of each segment, with its sections."""
+    segments, sections = layout.segments, layout.sections
+    records = np.zeros(len(sections.name), macho.SECTION_64)
+    records["sectname"] = [n.encode() for n in sections.name]
+    records["segname"] = [segments.name[i].encode() for i in sections.segment.tolist()]
+    records["addr"], records["size"] = sections.address, sections.size
+    records["offset"], records["flags"] = sections.offset, sections.flags
+    records["align"] = np.log2(sections.align).astype(np.uint32)
+    records["reserved1"], records["reserved2"] = sections.reserved1, sections.reserved2
+    result = []
+    for row, name in enumerate(segments.name):
+        own = records[sections.segment == row]
+        values = {
+            column: getattr(segments, column)[row]
+            for column in (
+                "vmaddr",
+                "vmsize",
+                "fileoff",
+                "filesize",
+                "maxprot",
+                "initprot",
+                "flags",
+            )
+        }
+        result.append(
+            command(
+                macho.SEGMENT_COMMAND_64,
+                macho.LC_SEGMENT_64,
+                own.tobytes(),
+                segname=name.encode(),
+                nsects=len(own),
+                **values,
+            )
+        )
+    return result
+
+
+def _linkedit_segment(data: Linkedit, signature_size: int) -> bytes:
+    size = len(data.content) + signature_size
+    return command(
+        macho.SEGMENT_COMMAND_64,
+        macho.LC_SEGMENT_64,
+        segname=b"__LINKEDIT",
+        vmaddr=data.address,
+        vmsize=size,
+        fileoff=data.offset,
+        filesize=size,
+        maxprot=macho.VM_PROT_READ,
+        initprot=macho.VM_PROT_READ,
+    )
+
+
+def _linkedit_commands(data: Linkedit, table: SymbolTable, pie: bool) -> list[bytes]:
+    """The commands that say where things are in `__LINKEDIT`."""
+    parts, first_external = data.parts, table.local_count
+    result = []
+    if pie:
+        places: dict[str, Any] = {}
+        for name in DyldInfo.__slots__:
+            places[f"{name}_off"], places[f"{name}_size"] = parts[name].offset, parts[name].size
+        result.append(command(macho.DYLD_INFO_COMMAND, macho.LC_DYLD_INFO_ONLY, **places))
+    result.append(
+        command(
+            macho.SYMTAB_COMMAND,
+            macho.LC_SYMTAB,
+            symoff=parts["symbols"].offset,
+            nsyms=len(table.entries),
+            stroff=parts["strings"].offset,
+            strsize=parts["strings"].size,
+        )
+    )
+    result.append(
+        command(
+            macho.DYSYMTAB_COMMAND,
+            macho.LC_DYSYMTAB,
+            nlocalsym=table.local_count,
+            iextdefsym=first_external,
+            nextdefsym=table.external_count,
+            iundefsym=first_external + table.external_count,
+            nundefsym=table.undefined_count,
+            indirectsymoff=parts["indirect"].offset,
+            nindirectsyms=len(table.indirect),
+        )
+    )
+    return result
+
+
+def _flags(table: SymbolTable, pie: bool) -> int:
+    """Flags of the header, as Go's linker sets them: no MH_TWOLEVEL."""
+    flags = 0 if table.undefined_count else macho.MH_NOUNDEFS
+    return flags | macho.MH_PIE | macho.MH_DYLDLINK if pie else flags
+
+
+def _mach_header(commands: list[bytes], flags: int) -> bytes:
+    record = np.zeros((), macho.MACH_HEADER_64)
+    record["magic"], record["filetype"] = macho.MH_MAGIC_64, macho.MH_EXECUTE
+    record["cputype"], record["cpusubtype"] = amd64.CPU_TYPE, amd64.CPU_SUBTYPE
+    record["ncmds"], record["sizeofcmds"] = len(commands), sum(map(len, commands))
+    record["flags"] = flags
+    return record.tobytes()
+
+
+def _check_room(layout: Layout, size: int) -> None:
+    """LinkError if a header of `size` bytes would reach into the first section."""
+    offsets = layout.sections.offset[layout.sections.offset > 0]
+    room = int(offsets.min(initial=amd64.HEADER_ROOM))
+    if size > room:
+        message = f"the load commands take {size} bytes, but the first section starts at {room}"
+        raise LinkError([Problem(f"{message}: link fewer dylibs")])
+
+
+def uuid_of(kind: str, build_id: str, parts: list[bytes | memoryview]) -> bytes | None:
+    """The UUID that -B asks for, or None.
+
+    `kind` is LinkOptions.uuid: "none", "gobuildid" (a hash of `build_id`), 16 bytes as "0x…", or
+    anything else for a hash of the file, whose bytes so far are `parts`. Never random: the same
+    inputs give the same file.
+    """
+    if kind == "none":
+        return None
+    if kind == "gobuildid":
+        digest = hashlib.sha256(build_id.encode())
+    elif kind.startswith("0x") and len(kind) >= 2 + 2 * 16:
+        return bytes.fromhex(kind[2:])
+    else:
+        digest = hashlib.sha256()
+        for part in parts:
+            digest.update(part)
+    value = bytearray(digest.digest()[:16])
+    value[0] ^= 0xFF  # as Go's tool chain does, so that its hashes are not mistaken for SHA-256
+    value[6] = value[6] & 0x0F | 0x30  # version 3, a hash of a name
+    value[8] = value[8] & 0x3F | 0x80  # variant 1
+    return bytes(value)
+
+
+def _rounded(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
