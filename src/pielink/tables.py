@@ -194,6 +194,8 @@ class Slots:
     name_size: U4
     version: U2  # ABI0, ABI_INTERNAL, STATIC
     kind: U1  # Kind
+    own_kind: U1  # Kind that this very entry gives, whoever won
+    definition: I4  # of canonical slots: the slot whose entry won
     flags: U1
     flags2: U1
     size: I8

@@ -119,6 +119,8 @@ def _slots(inputs: Inputs, objects: Objects, first: I4, counts: I8) -> Slots:
         name_size=name_size,
         version=version,
         kind=_kind_column(kind, objects, first),
+        own_kind=_kind_column(kind, objects, first),
+        definition=np.arange(total, dtype=np.int32),
         flags=flags,
         flags2=flags2,
         size=size,

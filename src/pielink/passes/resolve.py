@@ -52,7 +52,9 @@ from pielink.tables import (
 _FILTER_BITS = 20
 # Columns that a winning definition brings to the canonical slot.
 _DEFINITION = [
-    f.name for f in fields(Slots) if f.name not in ("canon", "order", "local", "used_in_iface")
+    f.name
+    for f in fields(Slots)
+    if f.name not in ("canon", "order", "own_kind", "local", "used_in_iface")
 ]
 
 

@@ -1,0 +1,239 @@
+"""Addresses: of sections, of segments, of every symbol in the image.
+
+The data segment is laid out first (`lay_out_data`), because the pointer maps of its variables,
+which are read-only data, follow from it; then everything else (`lay_out`). Segments start at
+multiples of the rounding; in the file they follow each other likewise. Source: address and layout
+in cmd/link/internal/ld/data.go, asmbMacho in ld/macho.go.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pielink.arch import amd64
+from pielink.errors import LinkError, Problem
+from pielink.formats import macho
+from pielink.golang.sections import DATA, DATA_CONST, TEXT, SectionPlan
+from pielink.passes.arrange import Arrangement
+from pielink.passes.text import place
+from pielink.tables import I4, I8, U1, Kind, Layout, Sections, Segments, Symbols
+
+_READ, _WRITE, _EXECUTE = macho.VM_PROT_READ, macho.VM_PROT_WRITE, macho.VM_PROT_EXECUTE
+_CODE = macho.S_ATTR_PURE_INSTRUCTIONS | macho.S_ATTR_SOME_INSTRUCTIONS
+_ZERO_FILL = (Kind.BSS, Kind.NOPTR_BSS, Kind.FUZZ_COUNTER)
+_LIMIT = 2_000_000_000  # bytes of a section: 32-bit offsets must reach everything
+
+
+@dataclass(slots=True)
+class Placed:
+    """One section with its symbols, relative to the start of its segment's data."""
+
+    name: str
+    flags: int
+    align: int
+    start: int  # offset in the segment
+    size: int
+    rows: I4
+    offset: I8  # of each of the rows, from `start`
+    ends: dict[Kind, int]  # offset from `start` where the symbols of a kind end
+    begins: dict[Kind, int]  # and where they begin
+    zero_fill: bool = False
+    reserved1: int = 0
+    reserved2: int = 0
+
+
+def lay_out_segment(
+    symbols: Symbols, arrangement: Arrangement, plans: list[SectionPlan]
+) -> list[Placed]:
+    """Place the symbols of a segment's sections one after the other, from offset 0 on.
+
+    Raises LinkError if a section is larger than offsets can express.
+    """
+    placed: list[Placed] = []
+    at = 0
+    for plan in plans:
+        rows = [arrangement.rows.get(kind, np.zeros(0, np.int32)) for kind in plan.kinds]
+        if plan.each:
+            for row in np.concatenate(rows).tolist():
+                one = np.array([row], np.int32)
+                placed.append(_section(symbols, arrangement, plan, [one], at))
+                at = placed[-1].start + placed[-1].size
+        elif not plan.optional or any(map(len, rows)):
+            placed.append(_section(symbols, arrangement, plan, rows, at))
+            at = placed[-1].start + placed[-1].size
+    return placed
+
+
+def _section(
+    symbols: Symbols, arrangement: Arrangement, plan: SectionPlan, parts: list[I4], at: int
+) -> Placed:
+    deciding = np.concatenate(parts[: plan.aligned_by or len(parts)])
+    align = int(arrangement.align[deciding].max(initial=1))
+    start = -(-at // align) * align
+    begins, ends, offsets = {}, {}, []
+    end = start + plan.lead
+    for kind, rows in zip(plan.kinds, parts, strict=False):
+        offset, stop = place(symbols.size[rows], arrangement.align[rows], end)
+        begins[kind] = (int(offset[0]) if len(rows) else end) - start
+        end = stop if len(rows) else end
+        ends[kind] = end - start
+        offsets.append(offset - start)
+    if end - start > _LIMIT:
+        raise LinkError([Problem(f"too much data in section {plan.name} ({end - start} bytes)")])
+    stubs = plan.kinds == (Kind.STUBS,)
+    flags = _CODE | macho.S_SYMBOL_STUBS if stubs else 0
+    if plan.name == "__got":
+        flags = macho.S_NON_LAZY_SYMBOL_POINTERS
+    return Placed(
+        plan.name,
+        flags | (macho.S_ZEROFILL if plan.kinds[0] in _ZERO_FILL else 0),
+        align,
+        start,
+        end - start,
+        np.concatenate(parts),
+        np.concatenate(offsets),
+        ends,
+        begins,
+        zero_fill=plan.kinds[0] in _ZERO_FILL,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TextPlace:
+    """The functions: rows in order, their offsets from the start, and the size of all."""
+
+    rows: I4
+    offset: I8
+    size: int
+    align: int
+
+
+def lay_out(
+    symbols: Symbols,
+    text: TextPlace,
+    text_address: int,
+    header_room: int,
+    segments: dict[str, list[Placed]],
+    rounding: int,
+    stubs: int,
+    data_address: int | None = None,
+) -> Layout:
+    """Give every section and symbol its address and place in the file.
+
+    `text_address` is where the first function goes, `header_room` bytes after the start of
+    __TEXT. `rounding` is the alignment of segments in memory and in the file. The indirect symbol
+    table has `stubs` entries for the stubs, then those for the GOT.
+    """
+    for one in (p for placed in segments.values() for p in placed):
+        if one.flags & macho.SECTION_TYPE == macho.S_SYMBOL_STUBS:
+            one.reserved2 = amd64.STUB_SIZE
+        elif one.flags & macho.SECTION_TYPE == macho.S_NON_LAZY_SYMBOL_POINTERS:
+            one.reserved1 = stubs
+    code = Placed("__text", _CODE, text.align, 0, text.size + 1, text.rows, text.offset, {}, {})
+    base = text_address - header_room
+    address = np.zeros(len(symbols), np.int64)
+    section = np.zeros(len(symbols), np.uint8)
+    table = _Table(address, section, rounding)
+    table.segment("__PAGEZERO", 0, 0, 0, base)
+    table.segment(TEXT, base, _READ | _EXECUTE, 0)
+    table.sections(header_room, [code, *segments[TEXT]], packed=False)
+    table.close(whole=True)
+    if segments[DATA_CONST]:
+        table.segment(DATA_CONST, None, _READ | _WRITE, macho.SG_READ_ONLY)
+        table.sections(0, segments[DATA_CONST], packed=False)
+        table.close()
+    table.segment(DATA, data_address, _READ | _WRITE, 0)
+    table.sections(0, segments[DATA], packed=True)
+    table.close()
+    return table.finish()
+
+
+class _Table:
+    """Collects segments and sections in order."""
+
+    def __init__(self, address: I8, section: U1, rounding: int) -> None:
+        self.address, self.section, self.rounding = address, section, rounding
+        self.segment_rows: list[tuple[str, int, int, int, int, int, int, int]] = []
+        self.section_rows: list[tuple[int, str, int, int, int, int, int, int, int]] = []
+        self.next_address = self.next_offset = 0
+
+    def segment(
+        self, name: str, address: int | None, protection: int, flags: int, size: int | None = None
+    ) -> None:
+        """Begin a segment; one with a size is finished at once and has nothing in the file."""
+        self.name, self.protection, self.flags = name, protection, flags
+        self.start = self.next_address if address is None else address
+        self.offset, self.end, self.file_end = self.next_offset, self.start, self.start
+        if size is not None:
+            self.segment_rows.append((name, self.start, size, 0, 0, 0, 0, flags))
+            self.next_address = self.start + size
+
+    def sections(self, skip: int, placed: list[Placed], packed: bool) -> None:
+        """Add sections, the first one `skip` bytes after the start of the segment.
+
+        `packed` ones keep their distances; others follow each other at their alignments.
+        """
+        self.end = self.file_end = self.start + skip
+        in_file = True  # until the first zero-fill section: nothing after it is in the file
+        for one in placed:
+            at = -(-self.end // one.align) * one.align
+            if packed:
+                at = self.start + skip + one.start
+            offset = 0 if one.zero_fill else self.offset + at - self.start
+            self.section_rows.append(
+                (len(self.segment_rows), one.name, at, one.size, offset)
+                + (one.align, one.flags, one.reserved1, one.reserved2)
+            )
+            self.address[one.rows] = at + one.offset
+            self.section[one.rows] = len(self.section_rows)
+            self.end = at + one.size
+            if in_file:
+                in_file = not one.zero_fill
+                self.file_end = self.end if in_file else at
+
+    def close(self, whole: bool = False) -> None:
+        """End the segment; a `whole` one reaches to the next multiple of the rounding."""
+        size, in_file = self.end - self.start, self.file_end - self.start
+        if whole:
+            size = in_file = _rounded(size, self.rounding)
+        highest = _READ | _WRITE | _EXECUTE if self.name == TEXT else self.protection
+        self.segment_rows.append(
+            (
+                self.name,
+                self.start,
+                size,
+                self.offset,
+                in_file,
+                highest,
+                self.protection,
+                self.flags,
+            )
+        )
+        self.next_address = _rounded(self.end, self.rounding)
+        self.next_offset = _rounded(self.offset + in_file, self.rounding)
+
+    def finish(self) -> Layout:
+        name, vmaddr, vmsize, fileoff, filesize, highest, initial, flags = zip(
+            *self.segment_rows, strict=True
+        )
+        segments = Segments(
+            list(name),
+            *(np.array(c, np.int64) for c in (vmaddr, vmsize, fileoff, filesize)),
+            np.array(highest, np.uint8),
+            np.array(initial, np.uint8),
+            np.array(flags, np.uint32),
+        )
+        columns = list(zip(*self.section_rows, strict=True))
+        sections = Sections(
+            np.array(columns[0], np.int32),
+            list(columns[1]),
+            *(np.array(c, np.int64) for c in columns[2:6]),
+            *(np.array(c, np.uint32) for c in columns[6:9]),
+        )
+        return Layout(segments, sections, self.address, self.section)
+
+
+def _rounded(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
