@@ -58,10 +58,10 @@ format: $(INSTALLED)
 	@$(BIN)/ruff check --fix .
 
 bench: deps
-	@for file in benchmarks/bench_*.py; do \
-		module=$${file%.py}; echo "== $$module"; \
-		PYTHONPATH=tests $(BIN)/python -m $$(echo $$module | tr / .) || exit 1; \
-	done
+	@status=0; for file in benchmarks/bench_*.py; do \
+		module=$$(echo $${file%.py} | tr / .); echo "== $$module"; \
+		PYTHONPATH=tests $(BIN)/python -m $$module || status=1; \
+	done; exit $$status
 
 clean:
 	rm -rf .venv .cache build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache \
