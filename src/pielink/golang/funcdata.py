@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pielink.arrays import ranges
 from pielink.blocks import copy_ranges
 from pielink.errors import LinkError, Problem, Problems
 from pielink.formats.goobj import OBJ_FROM_ASSEMBLY
 from pielink.golang.funcinfo import Functions, ids_and_lines
 from pielink.golang.sequence import alignment, first_seen, round_up, starts
-from pielink.arrays import ranges
 from pielink.tables import I4, I8, U1, U4, UNREACHED, Bool, Reloc, Relocs, Symbols, take
 
 if TYPE_CHECKING:
@@ -60,8 +60,10 @@ def inline_trees(program: Program, functions: Functions, name_offset: U4) -> U4:
     ids, lines = ids_and_lines(program, slots.astype(np.int32))
     rows = node[inlined.slot]
     nodes = np.empty((len(rows), 4), np.uint32)
-    for i, column in enumerate((ids[rows], name_offset, inlined.parent_pc, lines[rows])):
-        nodes[:, i] = column
+    nodes[:, 0] = ids[rows]
+    nodes[:, 1] = name_offset
+    nodes[:, 2] = inlined.parent_pc
+    nodes[:, 3] = lines[rows]
     return nodes
 
 

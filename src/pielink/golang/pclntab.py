@@ -115,7 +115,7 @@ def pclntab(
     records = _Records(functions, data, pc_offset, files, entry, name_of_function)
     deferreturn = _deferreturn(program, symbols, relocs, functions)
     functab = records.functab(deferreturn, end)
-    contents = [names, files.cutab, files.filetab, pctab, functab]
+    contents: list[U1 | U4 | bytes] = [names, files.cutab, files.filetab, pctab, functab]
     made = _new_symbols(contents, data, findfunctab(entry, end), len(functions), files.count)
     return PclnTables(
         symbols=made,
