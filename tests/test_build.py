@@ -12,6 +12,7 @@ from go_inputs import EXAMPLES, RELEASE, go_environment, goroot
 
 from pielink.cli import build, main, toolexec
 from pielink.errors import PielinkError
+from pielink.golang import ccompiler
 from pielink.identity import identity
 
 TOOLEXEC = f'-toolexec="{sys.executable}" -m pielink toolexec'
@@ -106,3 +107,41 @@ def test_without_go_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPat
 def test_the_go_of_the_virtual_environment_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     assert build.find_go() == str(goroot() / "bin" / "go")
+
+
+def test_cc_is_taken_out_and_turns_cgo_on() -> None:
+    assert build.take_cc(["-o", "x", "--cc", "zig cc", "."]) == ("zig cc", ["-o", "x", "."])
+    assert build.take_cc(["--cc=clang", "."]) == ("clang", ["."])
+    environment = build.go_environment("clang -target x")
+    assert (environment["CC"], environment["CGO_ENABLED"]) == ("clang -target x", "1")
+    assert main(["build", "--cc"]) == 2
+
+
+def test_cgo_finds_a_compiler_and_names_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("CGO_ENABLED", "1")
+    environment = build.go_environment()
+    assert environment["CC"].endswith("cc -target x86_64-macos")
+    assert environment["CXX"].endswith("c++ -target x86_64-macos")
+    assert f"the C compiler is {environment['CC']}" in capsys.readouterr().err
+
+
+def test_a_given_cc_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "my-cc")
+    monkeypatch.setenv("CGO_ENABLED", "1")
+    assert build.go_environment()["CC"] == "my-cc"
+
+
+def test_without_a_c_compiler_the_error_says_what_was_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broken = ccompiler.Compiler(("false",), ("false",))
+    monkeypatch.setattr(ccompiler, "candidates", lambda: iter([broken]))
+    with pytest.raises(PielinkError, match=r"do not compile for x86_64-macos: false.*--cc"):
+        ccompiler.find_compiler()
+
+
+def test_compiler_words_are_quoted_for_the_go_command() -> None:
+    assert ccompiler.quoted(("/a b/zig", "cc", "it's")) == "'/a b/zig' cc \"it's\""
