@@ -66,11 +66,11 @@ def archive(form: str, *members: Path, names: tuple[str, ...] = (), index: bool 
 
 
 def link(linker: str, *objects: Path, flags: tuple[str, ...] = ()) -> Path:
-    """Link objects into an executable by another linker: `zig cc`, or a path of ld64.lld."""
+    """Link objects into an executable by another linker: "zig", or the path of ld64.lld."""
 
     def make(scratch: Path) -> Path:
         if linker == "zig":
-            argv = [*ZIG, "c++", *TARGET, *map(str, objects), *flags, "-o", "out"]
+            argv = [*ZIG, "cc", *TARGET, *map(str, objects), *flags, "-o", "out"]
         else:
             argv = [linker, "-arch", "x86_64", "-platform_version", "macos", "13.0", "13.0"]
             # ld64.lld 19 does not know the newest of the targets that the stub lists.

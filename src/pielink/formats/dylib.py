@@ -32,7 +32,7 @@ class Library:
     `name` is how messages call the file; `exports` maps symbol names to EXPORT_SYMBOL_FLAGS_*
     (thread-local, weak definition), `$ld$` directives among them; `reexports` are install names.
     Versions are xxxx.yy.zz in nibbles. `parent_umbrella` is the name of the framework that
-    passes this library on, or "".
+    passes this library on, or "". `listed` is False where only the name is known.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Library:
     parent_umbrella: str
     reexports: tuple[str, ...]
     exports: dict[bytes, int]
+    listed: bool = True
 
 
 def read(data: Any, name: str, cputype: int = macho.CPU_TYPE_X86_64) -> Library:

@@ -1,0 +1,285 @@
+"""Which dynamic library has a symbol: exports, re-exports and `$ld$` directives, resolved.
+
+A library may pass on others. Those in public places (/usr/lib, the top of a system framework) are
+then linked to by themselves, and symbols bind to them; any other counts as part of the one that
+passes it on. Symbols that begin with `$ld$` are directives to the linker, most for one deployment
+target (os10.4 means 10.4 exactly):
+
+    $ld$hide$os10.4$_symbol          is not there
+    $ld$add$os10.4$_symbol           is there
+    $ld$weak$os10.4$_symbol          may be missing
+    $ld$install_name$os10.4$/path    the library was called so
+    $ld$previous$/path$1.2$1$10.0$10.4$_symbol$   from 10.0 to before 10.4, on platform 1, the
+                                     symbol (all symbols, where it is empty) was in that library
+
+Source: ld64's generic_dylib_file.cpp, LLVM's lld/MachO/InputFiles.cpp.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from pielink.errors import FormatError
+from pielink.formats import dylib, fat, macho, tbd
+from pielink.formats.dylib import Library
+from pielink.native import libsearch, system_libraries
+from pielink.native.libsearch import SearchPaths
+
+_VERSIONED = re.compile(rb"\$ld\$(hide|add|weak|install_name)\$os([\d.]+)\$(.+)", re.DOTALL)
+_PREVIOUS = re.compile(
+    rb"\$ld\$previous\$([^$]*)\$([\d.]*)\$(\d+)\$([\d.]+)\$([\d.]+)\$(.*)\$", re.DOTALL
+)
+MAX_DEPTH = 64  # of re-exports; a longer chain is a mistake in the stubs
+
+
+class Dylib(NamedTuple):
+    """What a load command says of a library."""
+
+    install_name: str
+    current_version: int
+    compatibility_version: int
+
+
+class Export(NamedTuple):
+    """A symbol that a library has: where it binds to, and what dyld may find there."""
+
+    dylib: Dylib
+    weak_definition: bool = False
+    thread_local: bool = False
+    weak_import: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """The exports of one library, and what to record for those that bind to it."""
+
+    dylib: Dylib
+    exports: dict[bytes, int]
+    moved: dict[bytes, Dylib]
+    may_miss: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedLibraries:
+    """The libraries of a link. `dylibs` are those that were asked for, in order.
+
+    `has_unlisted`: of some library nothing but its name is known, so that a symbol that `find`
+    does not know may be there (for dyld to look up in all images, BIND_SPECIAL_DYLIB_FLAT_LOOKUP).
+    """
+
+    dylibs: tuple[Dylib, ...]
+    sources: tuple[_Source, ...]
+    has_unlisted: bool
+
+    def find(self, name: bytes) -> Export | None:
+        """Return where the symbol `name` is; None where no library is known to have it."""
+        for source in self.sources:
+            flags = source.exports.get(name)
+            if flags is not None:
+                return Export(
+                    source.moved.get(name, source.dylib),
+                    bool(flags & macho.EXPORT_SYMBOL_FLAGS_WEAK_DEFINITION),
+                    bool(flags & macho.EXPORT_SYMBOL_FLAGS_KIND_THREAD_LOCAL),
+                    name in source.may_miss,
+                )
+        return None
+
+
+def read_file(path: Path, cputype: int = macho.CPU_TYPE_X86_64) -> list[Library]:
+    """Read a stub or a (fat) dylib: the library itself, then those that its stub holds.
+
+    Raises FormatError naming the path.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise FormatError(f"cannot be read: {error.strerror}", str(path)) from None
+    if path.suffix == ".tbd" or data[:64].lstrip().startswith((b"---", b"{")):
+        arch = {macho.CPU_TYPE_ARM64: "arm64"}.get(cputype, "x86_64")
+        return tbd.read(data, str(path), arch)
+    return [dylib.read(fat.select(data, str(path), cputype), str(path), cputype)]
+
+
+def unlisted(install_name: str) -> Library:
+    """Return a library of which nothing but its name is known."""
+    version = dylib.DEFAULT_VERSION
+    return Library(install_name, install_name, version, version, "", (), {}, listed=False)
+
+
+def libsystem() -> list[Library]:
+    """Read the stub of libSystem that comes with zig.
+
+    Raises FormatError that says what to install where there is none.
+    """
+    stub = libsearch.zig_libsystem_stub()
+    if stub is None:
+        raise FormatError(
+            "no stub of libSystem was found; install one with zig (pip install ziglang), "
+            "or name an SDK with -syslibroot",
+            "-lSystem",
+        )
+    return read_file(stub)
+
+
+def link(
+    groups: Iterable[Sequence[Library]],
+    paths: SearchPaths,
+    minos: int,
+    platform: int = macho.PLATFORM_MACOS,
+) -> LinkedLibraries:
+    """Resolve re-exports and directives of the libraries of one link.
+
+    `groups` has one entry a library that was asked for: itself, then the libraries inside its
+    stub; `minos` is the deployment target as xxxx.yy.zz. Raises FormatError for a re-exported
+    library that cannot be found, or that passes itself on.
+    """
+    direct: list[_Source] = []
+    indirect: list[_Source] = []
+    has_unlisted = False
+    for group in groups:
+        main = group[0]
+        has_unlisted |= not main.listed
+        source = _apply_directives(main, minos, platform)
+        direct.append(source)
+        finder = _finder(group, paths)
+        for child, public in _passed_on(main, finder, ()):
+            effective = _apply_directives(child, minos, platform)
+            home = effective.dylib if public else source.dylib
+            hidden = set() if public else _hidden(main, minos)
+            exports = {n: f for n, f in effective.exports.items() if n not in hidden}
+            indirect.append(replace(effective, dylib=home, exports=exports))
+    dylibs = tuple(dict.fromkeys(source.dylib for source in direct))
+    return LinkedLibraries(dylibs, (*direct, *indirect), has_unlisted)
+
+
+_Finder = Callable[[Library, str], tuple[Library, "_Finder"]]
+
+
+def _finder(group: Sequence[Library], paths: SearchPaths) -> _Finder:
+    """Return how to find a library that a member of `group` passes on: in the group, or a file."""
+    inlined = {library.install_name: library for library in group[1:]}
+
+    def find(parent: Library, install_name: str) -> tuple[Library, _Finder]:
+        if install_name in inlined:
+            return inlined[install_name], find
+        path = libsearch.find_install_name(paths, install_name, Path(parent.name))
+        if path is None:
+            raise FormatError(f"passes on {install_name}, which was not found", parent.name)
+        found = read_file(path)
+        return found[0], _finder(found, paths)
+
+    return find
+
+
+def _passed_on(
+    parent: Library, find: _Finder, above: tuple[str, ...]
+) -> Iterable[tuple[Library, bool]]:
+    """Yield each library that `parent` passes on, at any depth, and whether it is public."""
+    if parent.install_name in above or len(above) > MAX_DEPTH:
+        raise FormatError(f"passes itself on ({parent.install_name})", parent.name)
+    for install_name in parent.reexports:
+        child, below = find(parent, install_name)
+        yield child, is_public(child.install_name)
+        yield from _passed_on(child, below, (*above, parent.install_name))
+
+
+def is_public(install_name: str) -> bool:
+    """Return whether a program may link to a library by itself: /usr/lib, or a top framework."""
+    head, _, leaf = install_name.rpartition("/")
+    if head == "/usr/lib":
+        return True
+    match = re.match(r"/System/Library/Frameworks/([^/.]+)\.framework/", install_name)
+    return match is not None and match[1] == leaf and install_name.count(".framework/") == 1
+
+
+def _parse_version(text: bytes) -> int:
+    """Return X.Y.Z as xxxx.yy.zz; an empty part counts as 0."""
+    parts = [int(part[:5] or b"0") for part in text.split(b".")[:3]] + [0, 0]
+    return min(parts[0], 0xFFFF) << 16 | min(parts[1], 0xFF) << 8 | min(parts[2], 0xFF)
+
+
+def _same_release(text: bytes, minos: int) -> bool:
+    """Return whether a directive for os X.Y is for this deployment target (patch aside)."""
+    return _parse_version(text) >> 8 == minos >> 8
+
+
+def _hidden(library: Library, minos: int) -> set[bytes]:
+    found = (_VERSIONED.fullmatch(name) for name in library.exports if name.startswith(b"$ld$h"))
+    return {each[3] for each in found if each and _same_release(each[2], minos)}
+
+
+def _apply_directives(library: Library, minos: int, platform: int) -> _Source:
+    """Return the exports of a library at a deployment target, its directives taken out."""
+    home = Dylib(library.install_name, library.current_version, library.compatibility_version)
+    directives = [name for name in library.exports if name.startswith(b"$ld$")]
+    if not directives:
+        return _Source(home, library.exports, {}, frozenset())
+    exports = {n: flags for n, flags in library.exports.items() if not n.startswith(b"$ld$")}
+    moved: dict[bytes, Dylib] = {}
+    may_miss: set[bytes] = set()
+    for name in directives:
+        previous = _PREVIOUS.fullmatch(name)
+        if previous and _in_range(previous, minos, platform):
+            before = Dylib(
+                previous[1].decode("utf-8", "replace"),
+                home.current_version,
+                _parse_version(previous[2]) or home.compatibility_version,
+            )
+            if previous[6]:
+                moved[previous[6]] = before
+                exports.setdefault(previous[6], 0)
+            else:
+                home = before
+        versioned = _VERSIONED.fullmatch(name)
+        if not versioned or not _same_release(versioned[2], minos):
+            continue
+        action, value = versioned[1], versioned[3]
+        if action == b"hide":
+            exports.pop(value, None)
+        elif action == b"add":
+            exports.setdefault(value, 0)
+        elif action == b"weak":
+            may_miss.add(value)
+        else:
+            home = home._replace(install_name=value.decode("utf-8", "replace"))
+    return _Source(home, exports, moved, frozenset(may_miss))
+
+
+def _in_range(previous: re.Match[bytes], minos: int, platform: int) -> bool:
+    first, last = _parse_version(previous[4]), _parse_version(previous[5])
+    return int(previous[3][:9]) == platform and first <= minos < last
+
+
+def find_library(paths: SearchPaths, name: str) -> list[Library] | Path:
+    """Return the library that -lNAME means, or the path of an archive or object.
+
+    Where no SDK has it, libSystem comes from zig's stub, and a library that macOS is known to
+    have is taken on trust (unlisted). Raises FormatError when it is none of these.
+    """
+    path = libsearch.find_library(paths, name)
+    if path is not None:
+        return path if path.suffix in (".a", ".o") else read_file(path)
+    if name in system_libraries.LIBSYSTEM_ALIASES:
+        return libsystem()
+    install_name = system_libraries.LIBRARIES.get(name)
+    if install_name is None:
+        raise FormatError("library not found; name its directory with -L", f"-l{name}")
+    return [unlisted(install_name)]
+
+
+def find_framework(paths: SearchPaths, name: str) -> list[Library]:
+    """Return the framework that -framework NAME means; unlisted as for find_library."""
+    path = libsearch.find_framework(paths, name)
+    if path is not None:
+        return read_file(path)
+    install_name = system_libraries.framework_install_name(name.partition(",")[0])
+    if install_name is None:
+        raise FormatError(
+            "framework not found; name its directory with -F, or an SDK with -syslibroot",
+            f"-framework {name}",
+        )
+    return [unlisted(install_name)]
