@@ -99,15 +99,20 @@ def reach(
     """
     tasks = init_tasks(program)
     walk = _Walk(program, dwarf, dynlink)
-    names = [(name, abi) for name in (*entries, UNREACHABLE_METHOD) for abi in (ABI0, ABI_INTERNAL)]
-    roots = [program.lookup(names), tasks.main, *([] if exports is None else [exports])]
-    level = walk.mark(roots)
+    level = walk.mark([roots(program, entries, exports), tasks.main])
     while len(level):
         walk.flood(level, tasks)
         level = walk.mark(walk.called_methods())
     pruned, noop = _prune_map_inits(program, walk) if prune_weak_map else (np.empty(0, np.int64), 0)
     walk.reachable[0] = walk.used_in_iface[0] = False
     return Reach(walk.reachable, walk.used_in_iface, tasks, pruned, noop)
+
+
+def roots(program: Program, entries: Sequence[bytes], exports: I4 | None = None) -> I4:
+    """The slots that are live whatever happens, but for the init tasks; see `reach`."""
+    names = [(name, abi) for name in (*entries, UNREACHABLE_METHOD) for abi in (ABI0, ABI_INTERNAL)]
+    found = program.lookup(names)
+    return found if exports is None else np.concatenate([found, exports])
 
 
 def actions(release: Release, dynlink: bool) -> U1:
