@@ -2,8 +2,8 @@
 
 What a relocation stores is a row of `amd64.FORMULAS`; this pass evaluates each formula for all
 its relocations at once and scatters the results by width. References to code that was not
-reached are special, as the runtime expects them: a METHODOFF holds -1, a weak ADDR leads to
-runtime.unreachableMethod, a weak ADDROFF keeps what the compiler wrote.
+reached are special, as the runtime expects them: a METHODOFF holds -1, a weak ADDR the unslid
+address of runtime.unreachableMethod, a weak ADDROFF keeps what the compiler wrote.
 
 Source: relocsym and writeBlock in cmd/link/internal/ld/data.go of Go 1.26 and 1.27.
 """
@@ -153,6 +153,8 @@ def _values(inputs: Inputs, rows: I4, slide: int) -> I8:
     at = np.flatnonzero(formula == Formula.TARGET_SIZE)
     value[at] += symbols.size[target[at]]
     value[formula == Formula.TLS] += amd64.TLS_OFFSET
+    # dyld is not told of these, so they do not slide: nobody calls what was not reached.
+    value[unreached] -= slide
     value[unreached[relocs.type[rows[unreached]] == Reloc.METHODOFF]] = -1
     return value
 
