@@ -10,8 +10,10 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from pielink.errors import PielinkError
 
@@ -30,14 +32,16 @@ class Compiler:
 
     def works(self) -> bool:
         """Does it compile the probe to an object?"""
-        command = [*self.cc, "-x", "c", "-c", "-o", "/dev/null", "-"]
-        try:
-            done = subprocess.run(
-                command, input=PROBE.encode(), capture_output=True, timeout=PROBE_SECONDS
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return False
-        return done.returncode == 0
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "probe.c").write_text(PROBE)
+            command = [*self.cc, "-c", "-o", "probe.o", "probe.c"]
+            try:
+                done = subprocess.run(
+                    command, cwd=folder, capture_output=True, timeout=PROBE_SECONDS, check=False
+                )
+            except (OSError, subprocess.TimeoutExpired):
+                return False
+            return done.returncode == 0 and (Path(folder) / "probe.o").exists()
 
 
 def candidates() -> Iterator[Compiler]:
