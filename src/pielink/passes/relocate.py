@@ -66,7 +66,7 @@ def relocate(inputs: Inputs, slide: int = 0) -> U1:
     `slide` bytes are added to every address. LinkError lists undefined targets, values that do
     not fit, and relocations that leave their symbol or have an unknown type.
     """
-    rows, offset, size = _applied(inputs)
+    rows, offset, size = applied(inputs)
     value = _values(inputs, rows, slide)
     _check_range(inputs, rows, value)
     image = _contents(inputs)
@@ -106,7 +106,7 @@ def _contents(inputs: Inputs) -> U1:
     return image
 
 
-def _applied(inputs: Inputs) -> tuple[I4, I8, U1]:
+def applied(inputs: Inputs) -> tuple[I4, I8, U1]:
     """The relocations to apply: rows in Relocs, positions in the file, widths in bytes.
 
     Left out are markers, and relocations of symbols that are not in the image.
