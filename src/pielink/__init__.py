@@ -71,11 +71,17 @@ def link(options: LinkOptions) -> LinkResult:
     """Link as `options` say and write the output file.
 
     Returns the tables, the time of each pass in seconds and the output's path. Raises LinkError
-    with every problem found, or FormatError for a malformed input; then no output is left.
+    with every problem found (a file that cannot be read or written among them), or FormatError for
+    a malformed input; then no output is left.
     """
+    from pielink.errors import LinkError, Problem
     from pielink.pipeline import link as run
 
-    return run(options)
+    try:
+        return run(options)
+    except OSError as error:
+        problem = Problem(error.strerror or str(error), file=str(error.filename or ""))
+        raise LinkError([problem]) from None
 
 
 def __getattr__(name: str) -> Any:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 
+import pielink
 from pielink.golang.flags import link_options, parse_flags, usage
-from pielink.identity import identity
 from pielink.options import BuildConfig, LinkOptions
 
 
@@ -17,6 +16,8 @@ def main(argv: list[str]) -> int:
         print(usage())
         return 0
     if parsed.values.get("V"):
+        from pielink.identity import identity
+
         print(f"link version {identity()}")
         return 0
     return run(link_options(parsed, BuildConfig.from_environment()))
@@ -24,11 +25,8 @@ def main(argv: list[str]) -> int:
 
 def run(options: LinkOptions) -> int:
     """Link as `options` say; the exit status."""
-    # No pass multiplies matrices: starting BLAS threads would only cost time, and must be
-    # prevented before NumPy is imported.
+    # No pass multiplies matrices: BLAS threads would only cost time. This must come before NumPy is
+    # imported, which pielink.link does.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from pielink.pipeline import link
-
-    link(options)
-    sys.stdout.flush()
+    pielink.link(options)
     return 0
