@@ -83,6 +83,19 @@ class SegmentStarts:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """The fixups of one segment: offset in it (ascending) and word of each."""
+
+    offsets: NDArray[np.int64]
+    words: NDArray[np.uint64]
+    form: PointerFormat
+
+    @property
+    def is_bind(self) -> NDArray[np.bool_]:
+        return np.asarray(_field(self.words, self.form.bind_bit, 1) != 0)
+
+
+@dataclass(frozen=True, slots=True)
 class Chained:
     """Decoded chained fixups.
 
@@ -116,22 +129,17 @@ def decode(payload: bytes, contents: list[bytes], base: int, limit: int) -> Chai
     `base` is the unslid address of the mach header. Raises StreamError if anything is malformed,
     out of bounds, or describes more than `limit` fixups.
     """
-    header = _row(payload, HEADER, 0, "header", "the header")
-    if header["fixups_version"] != 0:
-        raise _fail("header", f"unknown fixups_version {header['fixups_version']}", 0)
+    header = read_header(payload)
     imports = read_imports(payload, header)
     starts = read_starts(payload, header, len(contents))
     rebases, targets, binds, total = [], [], [], 0
     for each in starts:
-        offsets, words, form = follow(each, contents[each.segment], limit - total)
-        total += len(offsets)
-        is_bind = words >> np.uint64(form.bind_bit) & np.uint64(1) != 0
-        rows = np.zeros(int((~is_bind).sum()), REBASE)
-        rows["segment"], rows["type"] = each.segment, 1
-        rows["offset"] = rows["at"] = offsets[~is_bind]
+        found = follow(each, contents[each.segment], limit - total)
+        total += len(found.offsets)
+        rows, where = rebase_rows(each.segment, found, base)
         rebases.append(rows)
-        targets.append(rebase_targets(words[~is_bind], form, base))
-        binds.append(_bind_rows(each.segment, offsets[is_bind], words[is_bind], form, imports))
+        targets.append(where)
+        binds.append(bind_rows(each.segment, found, imports))
     none = np.zeros(0, REBASE), np.zeros(0, np.uint64), np.zeros(0, BIND_ROW)
     names = [name for *_, name in imports]
     return Chained(
@@ -142,6 +150,14 @@ def decode(payload: bytes, contents: list[bytes], base: int, limit: int) -> Chai
         BindRows(np.concatenate([none[2], *binds]), names),
         imports,
     )
+
+
+def read_header(payload: bytes) -> dict[str, int]:
+    """dyld_chained_fixups_header."""
+    header = _row(payload, HEADER, 0, "header", "the header")
+    if header["fixups_version"] != 0:
+        raise _fail("header", f"unknown fixups_version {header['fixups_version']}", 0)
+    return header
 
 
 def read_imports(payload: bytes, header: dict[str, int]) -> list[tuple[int, int, int, bytes]]:
@@ -201,10 +217,8 @@ def _segment_starts(payload: bytes, index: int, at: int) -> SegmentStarts:
     return SegmentStarts(index, at, row, pages)
 
 
-def follow(
-    starts: SegmentStarts, content: bytes, limit: int
-) -> tuple[NDArray[np.int64], NDArray[np.uint64], PointerFormat]:
-    """Follow every chain of a segment: (offset in the segment, word) of each fixup, ascending."""
+def follow(starts: SegmentStarts, content: bytes, limit: int) -> Found:
+    """Follow every chain of a segment. Raises StreamError as `decode` does."""
     row, at = starts.header, starts.at
     form = FORMATS.get(row["pointer_format"])
     if form is None:
@@ -215,28 +229,28 @@ def follow(
     first = starts.pages[pages].astype(np.int64)
     if (first & START_MULTI).any():
         raise _fail("page", "a page with several chains is not valid in 64-bit images", at)
+    if (first >= row["page_size"]).any():
+        raise _fail("page", "a chain starts outside its page", at)
     place, page_end = pages * row["page_size"] + first, (pages + 1) * row["page_size"]
     raw, found, words, total = np.frombuffer(content, "u1"), [], [], 0
     while len(place):
         bad = (place + 8 > len(raw)) | (place >= page_end)
         if bad.any():
             where = int(place[int(np.argmax(bad))])
-            message = (
-                f"a chain of segment {starts.segment} leaves its page or the file at +{where:#x}"
-            )
-            raise _fail("chain", message, at)
+            message = f"a chain of segment {starts.segment} leaves its page or the file"
+            raise _fail("chain", f"{message} at +{where:#x}", at)
         word = raw[place[:, None] + np.arange(8)].view("<u8")[:, 0]
         found.append(place)
         words.append(word)
         total += len(place)
         if total > limit:
             raise _fail("count", "more fixups than the file can hold", at)
-        step = (word >> np.uint64(51) & np.uint64((1 << form.next_bits) - 1)).astype(np.int64)
+        step = _field(word, 51, form.next_bits).astype(np.int64)
         goes_on = step != 0
         place, page_end = (place + step * form.stride)[goes_on], page_end[goes_on]
     offsets = np.concatenate([np.zeros(0, np.int64), *found])
     order = np.argsort(offsets, kind="stable")
-    return offsets[order], np.concatenate([np.zeros(0, np.uint64), *words])[order], form
+    return Found(offsets[order], np.concatenate([np.zeros(0, np.uint64), *words])[order], form)
 
 
 def _field(words: NDArray[np.uint64], shift: int, bits: int) -> NDArray[np.uint64]:
@@ -254,21 +268,26 @@ def rebase_targets(words: NDArray[np.uint64], form: PointerFormat, base: int) ->
     return np.asarray(plain + add, np.uint64)
 
 
-def _bind_rows(
-    segment: int,
-    offsets: NDArray[np.int64],
-    words: NDArray[np.uint64],
-    form: PointerFormat,
-    imports: list[tuple[int, int, int, bytes]],
-) -> Columns:
-    rows = np.zeros(len(offsets), BIND_ROW)
+def rebase_rows(segment: int, found: Found, base: int) -> tuple[Columns, NDArray[np.uint64]]:
+    """The rebases among the fixups of a segment: REBASE rows and their targets."""
+    is_rebase = ~found.is_bind
+    rows = np.zeros(int(is_rebase.sum()), REBASE)
+    rows["segment"], rows["type"] = segment, 1
+    rows["offset"] = rows["at"] = found.offsets[is_rebase]
+    return rows, rebase_targets(found.words[is_rebase], found.form, base)
+
+
+def bind_rows(segment: int, found: Found, imports: list[tuple[int, int, int, bytes]]) -> Columns:
+    """The binds among the fixups of a segment: BIND_ROW rows."""
+    offsets, words = found.offsets[found.is_bind], found.words[found.is_bind]
+    form, rows = found.form, np.zeros(len(offsets), BIND_ROW)
     index = _field(words, 0, form.ordinal_bits).astype(np.int64)
     if (index >= len(imports)).any():
         bad = int(np.argmax(index >= len(imports)))
         message = (
             f"a bind in segment {segment} at +{int(offsets[bad]):#x} names import {index[bad]}"
         )
-        raise _fail("ordinal", f"{message} of {len(imports)}", int(offsets[bad]))
+        raise _fail("import-index", f"{message} of {len(imports)}", int(offsets[bad]))
     addend = _field(words, form.addend_shift, form.addend_bits).astype(np.int64)
     if form.auth:
         addend = np.where(words >> np.uint64(63) != 0, 0, addend)

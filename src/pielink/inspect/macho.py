@@ -401,9 +401,9 @@ def read_macho(path: str | Path, arch: str | None = None) -> MachOFile:
     except OSError as error:
         raise FormatError(error.strerror or str(error), name) from error
     found = slices(data, name)
-    wanted = [row for row in found if arch in (None, row[0])]
+    wanted = [row for row in found if arch in (None, row.arch)]
     if len(wanted) != 1:
-        has = ", ".join(row[0] for row in found) or "none"
+        has = ", ".join(row.arch for row in found) or "none"
         ask = f"no single {arch} image" if arch else "a fat file: name an architecture"
         raise FormatError(f"{ask} (it has: {has})", name)
     _, offset, size = wanted[0]

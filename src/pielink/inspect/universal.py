@@ -5,20 +5,30 @@ Source of the format: <mach-o/fat.h>.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from pielink.errors import FormatError
 from pielink.formats import macho
 
 
-def slices(data: bytes, path: str = "") -> list[tuple[str, int, int]]:
-    """(architecture, offset, size) of each image of a file: one row at offset 0 if it is thin.
+class Slice(NamedTuple):
+    """One image: its architecture by the fat header, where it is in the file, in bytes."""
+
+    arch: str
+    offset: int
+    size: int
+
+
+def slices(data: bytes, path: str = "") -> list[Slice]:
+    """The images of a file; a thin file is one at offset 0.
 
     Raises FormatError if the fat header is malformed.
     """
     magic = int.from_bytes(data[:4], "big")
     if magic not in (macho.FAT_MAGIC, macho.FAT_MAGIC_64):
-        return [(architecture(data), 0, len(data))]
+        return [Slice(architecture(data), 0, len(data))]
     entry = np.dtype(
         [
             ("cputype", ">u4"),
@@ -42,15 +52,19 @@ def slices(data: bytes, path: str = "") -> list[tuple[str, int, int]]:
         offset, size = int(row["offset"]), int(row["size"])
         if offset > len(data) or size > len(data) - offset:
             raise FormatError("a slice of the fat file is outside the file", path, offset)
-        found.append((architecture(data[offset : offset + 12]), offset, size))
+        found.append(Slice(cpu_name(int(row["cputype"]), int(row["cpusubtype"])), offset, size))
     return found
 
 
 def architecture(head: bytes) -> str:
-    """x86_64, arm64, arm64e, or the bare CPU numbers, from the first 12 bytes of an image."""
-    cpu, sub = int.from_bytes(head[4:8], "little"), int.from_bytes(head[8:12], "little")
+    """The architecture by the first 12 bytes of an image."""
+    return cpu_name(int.from_bytes(head[4:8], "little"), int.from_bytes(head[8:12], "little"))
+
+
+def cpu_name(cpu: int, subtype: int) -> str:
+    """x86_64, arm64, arm64e, or the bare number."""
     if cpu == macho.CPU_TYPE_X86_64:
         return "x86_64"
     if cpu == macho.CPU_TYPE_ARM64:
-        return "arm64e" if sub & 0xFFFFFF == macho.CPU_SUBTYPE_ARM64E else "arm64"
+        return "arm64e" if subtype & 0xFFFFFF == macho.CPU_SUBTYPE_ARM64E else "arm64"
     return f"cpu-{cpu:#x}"
