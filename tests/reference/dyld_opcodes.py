@@ -133,3 +133,99 @@ def shortest_rebase(offsets: Sequence[int]) -> int:
     for i in range(n - 1, -1, -1):  # fills the cache from the end: no deep recursion
         from_location(i)
     return from_location(0)
+
+
+Bind = tuple[int, int, int, int, bytes, int, int]  # segment, type, flags, ordinal, name, addend, at
+
+
+def decode_bind(data: bytes, lazy: bool = False) -> list[Bind]:
+    """(segment, type, flags, ordinal, name, addend, offset) of each bind, in stream order."""
+    rows: list[Bind] = []
+    at = segment = flags = ordinal = addend = address = 0
+    kind, name = int(lazy), b""
+
+    def bind(times: int, skip: int) -> None:
+        nonlocal address
+        for _ in range(times):
+            rows.append((segment, kind, flags, ordinal, name, addend, address))
+            address = (address + POINTER + skip) % WRAP
+
+    while at < len(data):
+        opcode, immediate = data[at] & 0xF0, data[at] & 0x0F
+        at += 1
+        if opcode == 0x00:
+            if not lazy:
+                return rows
+        elif opcode == 0x10:
+            ordinal = immediate
+        elif opcode == 0x20:
+            ordinal, at = read_uleb(data, at)
+        elif opcode == 0x30:
+            ordinal = immediate - 16 if immediate else 0
+        elif opcode == 0x40:
+            end = data.index(b"\0", at)
+            flags, name, at = immediate, data[at:end], end + 1
+        elif opcode == 0x50:
+            kind = immediate
+        elif opcode == 0x60:
+            addend, at = read_sleb(data, at)
+        elif opcode == 0x70:
+            segment = immediate
+            address, at = read_uleb(data, at)
+        elif opcode == 0x80:
+            move, at = read_uleb(data, at)
+            address = (address + move) % WRAP
+        elif opcode == 0x90:
+            bind(1, 0)
+        elif opcode == 0xA0:
+            skip, at = read_uleb(data, at)
+            bind(1, skip)
+        elif opcode == 0xB0:
+            bind(1, POINTER * immediate)
+        elif opcode == 0xC0:
+            times, at = read_uleb(data, at)
+            skip, at = read_uleb(data, at)
+            bind(times, skip)
+        else:
+            raise ValueError(f"opcode {opcode:#x}")
+    return rows
+
+
+def shortest_bind(rows: Sequence[Bind]) -> int:
+    """The fewest bytes for any order of the rows, DONE left out: a search over all orders.
+
+    The state is the set of rows done and the row done last (an opcode leaves the address anywhere
+    it likes behind that one). Rows that one repeat could cover are not tried as such: the rows
+    must not hold four with one symbol and equal strides.
+    """
+    n = len(rows)
+
+    def change(last: Bind | None, row: Bind) -> int:
+        """Bytes to set the machine from behind `last` for `row`, and to bind it."""
+        segment, kind, flags, ordinal, name, addend, at = row
+        cost = 1
+        if last is None or last[3] != ordinal:
+            cost += 1 if ordinal <= 15 else 1 + len(uleb(ordinal))
+        if last is None or (last[2], last[4]) != (flags, name):
+            cost += 2 + len(name)
+        cost += last is None or last[1] != kind
+        if (last[5] if last else 0) != addend:
+            cost += 1 + len(sleb(addend))
+        moves = [1 + len(uleb(at))]
+        if last is not None and last[0] == segment and at >= last[6] + POINTER:
+            gap = at - last[6] - POINTER
+            moves.append(0 if gap % POINTER == 0 and gap <= 120 else len(uleb(gap)))
+        return cost + min(moves)
+
+    best = {(1 << i, i): change(None, rows[i]) for i in range(n)}
+    for done in range(1, 1 << n):
+        for last in range(n):
+            cost = best.get((done, last))
+            if cost is None:
+                continue
+            for i in range(n):
+                if not done >> i & 1:
+                    state = (done | 1 << i, i)
+                    there = cost + change(rows[last], rows[i])
+                    best[state] = min(best.get(state, there), there)
+    return min(cost for (done, _), cost in best.items() if done == (1 << n) - 1)

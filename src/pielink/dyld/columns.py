@@ -33,6 +33,7 @@ POINTER_SIZE = 8
 MAX_SEGMENT = 15  # an immediate
 MAX_OFFSET_BITS = 58  # leaves room for segment and type in one sort key; VM addresses have 47
 MAX_ROWS = 1 << 24  # pointers that a stream may name if the sizes of the segments are not known
+LOCATION_MASK = np.uint64((1 << MAX_OFFSET_BITS + 4) - 1)  # a location key without the type
 
 Rows = npt.NDArray[Any]
 I8 = npt.NDArray[np.int64]

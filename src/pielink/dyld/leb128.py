@@ -18,12 +18,13 @@ MAX_SIZE = 10  # bytes that 64 bits need
 U1 = npt.NDArray[np.uint8]
 U8 = npt.NDArray[np.uint64]
 I8 = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
 def uleb_sizes(values: npt.NDArray[Any]) -> I8:
-    """Bytes that each value (n, unsigned or not negative) takes as a ULEB: (n,) int64, 1..10."""
-    sizes = np.ones(len(values), np.int64)
-    top = int(values.max()) if len(values) else 0
+    """Bytes that each value (unsigned or not negative) takes as a ULEB, 1..10: same shape."""
+    sizes = np.ones(values.shape, np.int64)
+    top = int(values.max()) if values.size else 0
     for shift in range(7, 64, 7):
         if top >> shift == 0:
             break
@@ -32,7 +33,7 @@ def uleb_sizes(values: npt.NDArray[Any]) -> I8:
 
 
 def sleb_sizes(values: I8) -> I8:
-    """Bytes that each value (n, int64) takes as an SLEB: (n,) int64, 1..10."""
+    """Bytes that each value (int64) takes as an SLEB, 1..10: same shape."""
     magnitude = (values ^ (values >> np.int64(63))).view(np.uint64)
     return uleb_sizes(magnitude << np.uint64(1))  # one more bit: the sign
 
@@ -61,11 +62,12 @@ def get(data: U1, starts: I8, sizes: I8) -> U8:
     return values
 
 
-def overflows(data: U1, starts: I8, sizes: I8) -> npt.NDArray[np.bool_]:
-    """Which ULEBs do not fit into 64 bits: (n,) bool."""
-    bad: npt.NDArray[np.bool_] = sizes > MAX_SIZE
+def overflows(data: U1, starts: I8, sizes: I8, signed: npt.NDArray[np.bool_]) -> Bools:
+    """Which numbers do not fit into 64 bits: (n,) bool. signed: (n,), which are SLEBs."""
+    bad: Bools = sizes > MAX_SIZE
     full = np.flatnonzero(sizes == MAX_SIZE)
-    bad[full] = data[starts[full] + MAX_SIZE - 1] > 1
+    last = data[starts[full] + MAX_SIZE - 1]
+    bad[full] = np.where(signed[full], (last != 0) & (last != 0x7F), last > 1)
     return bad
 
 

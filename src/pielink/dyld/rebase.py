@@ -24,8 +24,16 @@ import numpy as np
 import numpy.typing as npt
 
 from pielink.dyld import leb128
+from pielink.dyld.columns import (
+    LOCATION_MASK,
+    POINTER_SIZE,
+    REBASE,
+    Rows,
+    check_limits,
+    expand,
+    location_keys,
+)
 from pielink.dyld.columns import MAX_OFFSET_BITS as OFFSET_BITS
-from pielink.dyld.columns import POINTER_SIZE, REBASE, Rows, check_limits, expand, location_keys
 from pielink.dyld.plan import CostModel, Plan, plan
 from pielink.dyld.stream import (
     ONE_LEB,
@@ -35,12 +43,12 @@ from pielink.dyld.stream import (
     Stream,
     describe,
     fail,
+    grammar,
     last_true,
-    operand_table,
     parse,
     refuse,
 )
-from pielink.dyld.writer import Opcodes
+from pielink.dyld.writer import Opcodes, assemble
 from pielink.formats import macho
 
 I8 = npt.NDArray[np.int64]
@@ -73,7 +81,7 @@ FORMS = {
         "REBASE_OPCODE_DO_REBASE_ULEB_TIMES_SKIPPING_ULEB", TWO_LEBS, immediate=False
     ),
 }
-_OPERANDS = operand_table(FORMS)
+_GRAMMAR = grammar(FORMS)
 
 
 def _single(gap: I8) -> I8:
@@ -124,7 +132,7 @@ def encode(rows: Rows) -> bytes:
 def _refuse_two_types(key: U8) -> None:
     if int(key[0]) >> (OFFSET_BITS + 4) == int(key[-1]) >> (OFFSET_BITS + 4):
         return
-    location = np.sort(key & np.uint64((1 << (OFFSET_BITS + 4)) - 1))
+    location = np.sort(key & LOCATION_MASK)
     twice = np.flatnonzero(location[1:] == location[:-1])
     if len(twice):
         at = int(location[twice[0]])
@@ -137,21 +145,15 @@ def _refuse_two_types(key: U8) -> None:
 def _emit(chosen: Plan, place: U1, offset: I8, closed: npt.NDArray[np.bool_]) -> bytes:
     """Write the opcodes of a plan, and the SET opcodes in front of it and at its jumps."""
     last = chosen.first + chosen.count - 1
-    jumps = np.flatnonzero(closed[last])[:-1]
-    do = _do_opcodes(chosen)
+    sets = np.append(0, np.flatnonzero(closed[last])[:-1] + 1)
     moves = np.flatnonzero(chosen.residual)
-    add = _add_opcodes(chosen.residual[moves])
-    target = np.append(0, last[jumps] + 1)
-    opening = _set_opcodes(place[target], offset[target])
-    size = do.size.copy()
-    size[moves] += add.size
-    size[jumps] += opening.size[1:]
-    start = np.cumsum(size) - size + opening.size[0]
-    out = np.zeros(int(opening.size[0] + size.sum()) + 1, np.uint8)  # and DONE
-    do.write(out, start)
-    add.write(out, (start + do.size)[moves])
-    opening.write(out, np.append(0, (start + do.size)[jumps]))
-    return out.tobytes()
+    target = chosen.first[sets]
+    pieces = [
+        (sets, _set_opcodes(place[target], offset[target])),
+        (np.arange(len(last)), _do_opcodes(chosen)),
+        (moves, _add_opcodes(chosen.residual[moves])),
+    ]
+    return assemble(pieces, len(last))[0].tobytes()
 
 
 def _do_opcodes(chosen: Plan) -> Opcodes:
@@ -179,6 +181,7 @@ def _add_opcodes(gap: I8) -> Opcodes:
     scaled = (gap % POINTER_SIZE == 0) & (gap <= 2 * MAX_SCALED)
     immediate = macho.REBASE_OPCODE_ADD_ADDR_IMM_SCALED | np.minimum(words, MAX_IMMEDIATE)
     byte = np.where(scaled, immediate, macho.REBASE_OPCODE_ADD_ADDR_ULEB).astype(np.uint8)
+    # A second scaled add goes out as the operand of the first.
     rest = macho.REBASE_OPCODE_ADD_ADDR_IMM_SCALED | (words - MAX_IMMEDIATE)
     none = np.zeros(len(gap), np.int64)
     return Opcodes(byte, np.where(scaled, rest, gap), size - 1, none, none)
@@ -188,7 +191,7 @@ def _set_opcodes(place: U1, offset: I8) -> Opcodes:
     """SET_SEGMENT_AND_OFFSET for each place; before it SET_TYPE where the type is a new one."""
     kind, segment = (place >> 4).astype(np.int64), (place & 0xF).astype(np.int64)
     set_segment = macho.REBASE_OPCODE_SET_SEGMENT_AND_OFFSET_ULEB | segment
-    new_type = np.append(True, kind[1:] != kind[:-1])
+    new_type = np.append(True, kind[1:] != kind[:-1])  # then SET_SEGMENT is its operand
     byte = np.where(new_type, macho.REBASE_OPCODE_SET_TYPE_IMM | kind, set_segment)
     return Opcodes(
         byte.astype(np.uint8),
@@ -230,7 +233,7 @@ def decode(data: bytes, segment_sizes: Sequence[int] | None = None) -> Rows:
 
 def _parse(data: bytes) -> Stream:
     """The opcodes in front of DONE, once the whole stream is found to be well-formed."""
-    stream = parse(data, _OPERANDS)
+    stream = parse(data, _GRAMMAR)
     known = stream.opcode <= macho.REBASE_OPCODE_DO_REBASE_ULEB_TIMES_SKIPPING_ULEB
     refuse(stream.offset, ~known, "unknown rebase opcode")
     if len(stream) and stream.opcode[-1] == macho.REBASE_OPCODE_DONE:

@@ -80,14 +80,26 @@ def fail(message: str, offset: int | np.integer | None = None) -> DyldInfoError:
     return DyldInfoError(message, offset=None if offset is None else int(offset))
 
 
-def operand_table(forms: Mapping[int, Form]) -> U1:
-    """What follows each of the 256 bytes if it is an opcode: (256,) uint8, as `parse` takes it.
+@dataclass(frozen=True)
+class Grammar:
+    """What follows each of the 256 bytes if it is an opcode: both (256,).
+
+    operands: NOTHING .. STRING; signed: whether the number is an SLEB.
+    """
+
+    operands: U1
+    signed: npt.NDArray[np.bool_]
+
+
+def grammar(forms: Mapping[int, Form]) -> Grammar:
+    """Make `parse` able to read the opcodes of forms.
 
     forms: by the opcode with its immediate, or by the opcode alone for all others of its row.
     """
     nothing = Form("")
-    table = [forms.get(byte, forms.get(byte & 0xF0, nothing)).operands for byte in range(256)]
-    return np.array(table, np.uint8)
+    rows = [forms.get(byte, forms.get(byte & 0xF0, nothing)) for byte in range(256)]
+    operands = np.array([form.operands for form in rows], np.uint8)
+    return Grammar(operands, np.array([form.signed for form in rows]))
 
 
 def refuse(offset: I8, bad: npt.NDArray[np.bool_], message: str) -> None:
@@ -101,15 +113,14 @@ def last_true(mask: npt.NDArray[np.bool_]) -> I8:
     return np.maximum.accumulate(np.where(mask, np.arange(len(mask)), -1))
 
 
-def parse(data: bytes, operands: U1, done_ends: bool = True) -> Stream:
+def parse(data: bytes, rules: Grammar, done_ends: bool = True) -> Stream:
     """Split a stream into its opcodes.
 
-    operands: (256,) uint8, what follows an opcode's byte (NOTHING .. STRING). done_ends: an opcode
-    0x00 ends the stream, and what comes after it is not looked at.
+    done_ends: an opcode 0x00 ends the stream, and what comes after it is not looked at.
     Raises DyldInfoError if the last operand is cut off or a number does not fit into 64 bits.
     """
     raw = np.frombuffer(data, np.uint8)
-    states = _walk(raw, operands)
+    states = _walk(raw, rules.operands)
     offset = np.flatnonzero(states[:-1] == NOTHING)
     end, cut_off = len(raw), int(states[-1]) != NOTHING
     if done_ends:
@@ -120,29 +131,27 @@ def parse(data: bytes, operands: U1, done_ends: bool = True) -> Stream:
     if cut_off:
         raise fail("the operand of an opcode runs past the end of the stream", offset[-1])
     size = np.diff(offset, append=end) - 1
-    kind = operands[raw[offset]]
     second_at = np.flatnonzero((states[1:end] == ONE_LEB) & (states[: end - 1] == TWO_LEBS)) + 1
-    return _with_numbers(raw, offset, size, kind, second_at)
+    return _with_numbers(raw, offset, size, second_at, rules)
 
 
-def _with_numbers(raw: U1, offset: I8, size: I8, kind: U1, second_at: I8) -> Stream:
+def _with_numbers(raw: U1, offset: I8, size: I8, second_at: I8, rules: Grammar) -> Stream:
+    byte = raw[offset]
+    kind = rules.operands[byte]
     first = np.zeros(len(offset), np.uint64)
     second = np.zeros(len(offset), np.uint64)
     two = np.flatnonzero(kind == TWO_LEBS)
     first_size = size.copy()
     first_size[two] = second_at - offset[two] - 1
     some = np.flatnonzero((kind == ONE_LEB) | (kind == TWO_LEBS))
-    first[some] = _numbers(raw, offset[some], offset[some] + 1, first_size[some])
-    second[two] = _numbers(raw, offset[two], second_at, size[two] - first_size[two])
-    byte = raw[offset]
+    for operand, rows, starts, sizes in (
+        (first, some, offset[some] + 1, first_size[some]),
+        (second, two, second_at, size[two] - first_size[two]),
+    ):
+        bad = leb128.overflows(raw, starts, sizes, rules.signed[byte[rows]])
+        refuse(offset[rows], bad, "a LEB128 number does not fit into 64 bits")
+        operand[rows] = leb128.get(raw, starts, sizes)
     return Stream(offset, byte & np.uint8(0xF0), byte & np.uint8(0x0F), first, second, size)
-
-
-def _numbers(raw: U1, opcode_at: I8, starts: I8, sizes: I8) -> U8:
-    bad = np.flatnonzero(leb128.overflows(raw, starts, sizes))
-    if len(bad):
-        raise fail("a LEB128 number does not fit into 64 bits", opcode_at[bad[0]])
-    return leb128.get(raw, starts, sizes)
 
 
 def _transitions(operands: U1) -> U1:

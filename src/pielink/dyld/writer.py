@@ -1,7 +1,8 @@
-"""Opcodes on their way into a stream: columns with the sizes known, so that all go out at once."""
+"""Opcodes on their way into a stream: columns with known sizes, so that all are written at once."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +16,10 @@ U1 = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Opcodes:
-    """n opcodes: the byte and up to two LEB operands, each with its size in bytes (0: absent).
+    """n opcodes: the byte, up to two LEB operands with their sizes (0: absent), and a string.
 
     An operand of size 1 below 0x80 is written as it is, so it can also be a second opcode's byte.
+    strings holds the n strings one after the other, text_size the bytes of each, NUL included.
     """
 
     byte: U1
@@ -25,11 +27,14 @@ class Opcodes:
     first_size: I8
     second: I8
     second_size: I8
+    strings: bytes = b""
+    text_size: I8 | None = None
 
     @property
     def size(self) -> I8:
         """Bytes of each opcode with its operands: (n,) int64."""
-        return 1 + self.first_size + self.second_size
+        size = 1 + self.first_size + self.second_size
+        return size if self.text_size is None else size + self.text_size
 
     def write(self, out: U1, at: I8) -> None:
         """Write each opcode at its byte position (n,) of out."""
@@ -40,11 +45,51 @@ class Opcodes:
         ):
             some = np.flatnonzero(size)
             leb128.put(out, start[some], value[some], size[some])
+        if self.text_size is not None:
+            ends = np.cumsum(self.text_size)
+            shift = np.repeat(at + 1 - (ends - self.text_size), self.text_size)
+            out[shift + np.arange(len(self.strings))] = np.frombuffer(self.strings, np.uint8)
 
 
-def opcodes(byte: U1, first: I8 | None = None, second: I8 | None = None) -> Opcodes:
-    """Opcodes of one form: the operands that are given are ULEBs."""
-    absent = np.zeros(len(byte), np.int64)
-    one, one_size = (absent, absent) if first is None else (first, leb128.uleb_sizes(first))
-    two, two_size = (absent, absent) if second is None else (second, leb128.uleb_sizes(second))
-    return Opcodes(byte, one, one_size, two, two_size)
+def plain(byte: npt.ArrayLike) -> Opcodes:
+    """Opcodes without operands."""
+    column = np.asarray(byte).astype(np.uint8)
+    none = np.zeros(len(column), np.int64)
+    return Opcodes(column, none, none, none, none)
+
+
+def with_uleb(byte: npt.ArrayLike, value: I8, present: npt.ArrayLike = True) -> Opcodes:
+    """Opcodes with one ULEB operand each, where it is present."""
+    column = np.asarray(byte).astype(np.uint8)
+    none = np.zeros(len(column), np.int64)
+    return Opcodes(column, value, np.where(present, leb128.uleb_sizes(value), 0), none, none)
+
+
+def with_strings(byte: npt.ArrayLike, strings: Sequence[bytes]) -> Opcodes:
+    """Opcodes followed by a string and a NUL each; no string may hold a NUL."""
+    column = np.asarray(byte).astype(np.uint8)
+    none = np.zeros(len(column), np.int64)
+    joined = b"\0".join([*strings, b""])
+    ends = np.flatnonzero(np.frombuffer(joined, np.uint8) == 0)
+    return Opcodes(column, none, none, none, none, joined, np.diff(ends, prepend=-1))
+
+
+def assemble(pieces: Iterable[tuple[I8, Opcodes]], slots: int) -> tuple[U1, I8]:
+    """Lay out opcodes slot by slot, and in a slot in the order of the pieces.
+
+    pieces: (slot of each opcode, ascending and each at most once; the opcodes).
+    Returns the bytes with one zero (DONE) behind them, and where each slot starts: (slots,).
+    """
+    sized = [(slot, opcodes, opcodes.size) for slot, opcodes in pieces]
+    total = np.zeros(slots, np.int64)
+    for slot, _, size in sized:
+        total[slot] += size
+    ends = np.cumsum(total)
+    out = np.zeros(int(ends[-1]) + 1, np.uint8)
+    cursor = ends - total
+    starts = cursor.copy()
+    for slot, opcodes, size in sized:
+        at = cursor[slot]
+        opcodes.write(out, at)
+        cursor[slot] = at + size
+    return out, starts

@@ -1,0 +1,221 @@
+"""In which order to bind: the binds of one symbol together, the symbols so that little changes.
+
+From one symbol to the next the stream may have to set the library, the addend, the type and the
+address. Which order of symbols needs the fewest bytes is a travelling-salesman problem. A few
+orders are close to the best in practice: along the addresses, by library, by addend, and their
+combinations. They are costed and the cheapest is taken; up to a few hundred symbols, moving one
+or several symbols elsewhere then takes out what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pielink.dyld import leb128
+from pielink.dyld.bind_writer import MAX_IMMEDIATE, changes, single_cost
+from pielink.dyld.columns import POINTER_SIZE, Rows
+
+I8 = npt.NDArray[np.int64]
+
+SEARCH_UP_TO = 128  # groups of rows
+LONGEST_MOVE = 8  # groups
+NEAREST_STARTS = 8
+KEEP_SYMBOL = 1 << 20  # a distance that no search accepts where it can be avoided
+
+
+def good_orders(rows: Rows) -> list[I8]:
+    """Permutations (n,) of the rows (n >= 1, BIND in ascending order of location), to choose from.
+
+    The first keeps the rows of a group in ascending order, so that repeats can cover them. The
+    second, if there is one, also weighs moving single rows.
+    """
+    order, symbol = _by_group(rows)
+    starts = np.flatnonzero(_group_starts(rows[order], symbol[order]))
+    groups = _groups(rows, order, symbol, starts)
+    symbols = rows[groups.symbol]
+    chains = [_sorted(symbols, keys) for keys in _candidates(symbols)]
+    if len(starts) > SEARCH_UP_TO:
+        return [_take(order, starts, min(chains, key=groups.cost))]
+    orders = [_take(order, starts, chain) for chain in _search(groups.distances(), chains)]
+    if len(starts) < len(rows) <= SEARCH_UP_TO:
+        each = np.arange(len(rows))
+        orders += _search(_groups(rows, each, symbol, each).distances(), orders)
+    return orders
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """Groups of rows that agree in all but location; their first rows, last rows, and symbols.
+
+    symbol: (n,) the row that holds the symbol's first location, so the same for all of a symbol.
+    """
+
+    heads: Rows
+    tails: Rows
+    symbol: I8
+
+    def cost(self, chain: I8) -> int:
+        """Bytes to go along the chain, a permutation of the groups that keeps symbols together."""
+        return int(_steps(self.tails[chain[:-1]], self.heads[chain[1:]]).sum()) + int(
+            _opening(self.heads[chain[:1]]).sum()
+        )
+
+    def distances(self) -> I8:
+        """Bytes from group to group: (n + 1, n + 1); the last row is the start, its column the end.
+
+        A change of symbol costs more than anything it could save.
+        """
+        n = len(self.heads)
+        matrix = np.zeros((n + 1, n + 1), np.int64)
+        matrix[:n, :n] = _steps(self.tails[:, None], self.heads[None, :])
+        matrix[:n, :n] += KEEP_SYMBOL * (self.symbol[:, None] != self.symbol[None, :])
+        matrix[n, :n] = _opening(self.heads)
+        return matrix
+
+
+def _groups(rows: Rows, order: I8, symbol: I8, starts: I8) -> _Groups:
+    heads, tails = order[starts], order[np.append(starts[1:], len(order)) - 1]
+    return _Groups(rows[heads], rows[tails], symbol[heads])
+
+
+def _by_group(rows: Rows) -> tuple[I8, I8]:
+    """An order of the rows with groups together, symbols by first location; each row's symbol."""
+    _, flags = np.unique(rows["flags"], return_inverse=True)
+    symbol = rows["name"].astype(np.int64) * (int(flags.max()) + 1) + flags
+    where = np.arange(len(rows))
+    first = np.zeros(int(symbol.max()) + 1, np.int64)
+    first[symbol[::-1]] = where[::-1]
+    first = first[symbol]
+    if (first == where).all():
+        return where, first
+    columns = [rows[name] for name in ("addend", "type", "ordinal")]
+    keys = [column for column in columns if (column != column[first]).any()]
+    order = np.lexsort((*keys, first))
+    return order, first
+
+
+def _group_starts(ordered: Rows, symbol: I8) -> npt.NDArray[np.bool_]:
+    starts = changes(symbol)
+    for name in ("ordinal", "type", "addend"):
+        starts |= changes(ordered[name])
+    return starts
+
+
+def _candidates(symbols: Rows) -> list[tuple[str, ...]]:
+    """Which columns to sort the groups by, the most important first."""
+    varies = [name for name in ("ordinal", "addend") if (symbols[name] != symbols[name][0]).any()]
+    if len(varies) == 2:
+        return [(), ("ordinal",), ("addend",), ("ordinal", "addend"), ("addend", "ordinal")]
+    return [(), *((name,) for name in varies)]
+
+
+def _sorted(symbols: Rows, keys: tuple[str, ...]) -> I8:
+    if not keys:
+        return np.arange(len(symbols))
+    return np.lexsort([symbols[name] for name in reversed(keys)])
+
+
+def _libraries(ordinal: npt.NDArray[np.int32]) -> I8:
+    wide = ordinal.astype(np.int64)
+    return np.where(wide > MAX_IMMEDIATE, 1 + leb128.uleb_sizes(abs(wide)), 1)
+
+
+def _opening(heads: Rows) -> I8:
+    """Bytes to set library, addend and address for a first group: (n,)."""
+    addend = 1 + leb128.sleb_sizes(heads["addend"].astype(np.int64))
+    where = 1 + leb128.uleb_sizes(heads["offset"].astype(np.int64))
+    total: I8 = _libraries(heads["ordinal"]) + (heads["addend"] != 0) * addend + where
+    return total
+
+
+def _steps(tails: Rows, heads: Rows) -> I8:
+    """Bytes to go from tails to heads (broadcast), the symbol's name left out: int64."""
+    begin = heads["offset"].astype(np.int64)
+    gap = begin - tails["offset"].astype(np.int64) - POINTER_SIZE
+    ahead = (tails["segment"] == heads["segment"]) & (gap >= 0)
+    onward = single_cost(np.maximum(gap, 0)) - 1
+    cost: I8 = np.where(ahead, onward, 1 + leb128.uleb_sizes(begin))
+    cost += (tails["ordinal"] != heads["ordinal"]) * _libraries(heads["ordinal"])
+    addend = 1 + leb128.sleb_sizes(heads["addend"].astype(np.int64))
+    cost += (tails["addend"] != heads["addend"]) * addend
+    cost += tails["type"] != heads["type"]
+    return cost
+
+
+def _search(distance: I8, chains: list[I8]) -> list[I8]:
+    """Better chains, found from the given ones and from some that always go to the nearest group.
+
+    distance: as `_Groups.distances` gives it. A chain that cannot be shorter is returned alone.
+    """
+    n = len(distance) - 1
+    least = int((distance + np.eye(n + 1, dtype=np.int64) * KEEP_SYMBOL).min(axis=0)[:n].sum())
+    best = min(chains, key=lambda chain: _length(distance, chain))
+    if _length(distance, best) <= least:
+        return [best]
+    return [_improved(chain, distance) for chain in (*chains, *_nearest(distance))]
+
+
+def _length(distance: I8, chain: I8) -> int:
+    path = np.append(len(chain), chain)
+    return int(distance[path[:-1], path[1:]].sum())
+
+
+def _nearest(distance: I8) -> Iterator[I8]:
+    """Chains that go to the nearest group each time, from the groups that cost least to open."""
+    n = len(distance) - 1
+    for first in np.argsort(distance[n, :n], kind="stable")[:NEAREST_STARTS].tolist():
+        left = np.zeros(n, np.int64)
+        chain = [first]
+        while len(chain) < n:
+            left[chain[-1]] = n * KEEP_SYMBOL
+            chain.append(int((distance[chain[-1], :n] + left).argmin()))
+        yield np.array(chain)
+
+
+def _improved(chain: I8, distance: I8) -> I8:
+    """Move stretches of the chain elsewhere while that saves bytes.
+
+    Ends when no move of up to LONGEST_MOVE groups helps.
+    """
+    n = len(chain)
+    path = np.append(n, chain)  # a cycle through the start
+    while n > 1:
+        step = distance[np.ix_(path, np.append(path[1:], n))]  # [i, j]: i leads to j + 1
+        saved, start, length, target = max(
+            _best_move(step, length) for length in range(1, min(n, LONGEST_MOVE + 1))
+        )
+        if saved <= 0:
+            break
+        moved = path[start : start + length]
+        rest = np.delete(path, np.s_[start : start + length])
+        target -= length if target >= start else 0
+        path = np.concatenate([rest[: target + 1], moved, rest[target + 1 :]])
+    return path[1:]
+
+
+def _best_move(step: I8, length: int) -> tuple[int, int, int, int]:
+    """The best move of `length` groups: (bytes saved, place in the path, length, behind which)."""
+    n = len(step)
+    start = np.arange(1, n - length + 1)
+    last = start + length - 1
+    # step[i, j] leads from place i to place j + 1; the end is the place behind the last.
+    freed = step[start - 1, start - 1] + step[last, last] - step[start - 1, last]
+    target = np.arange(n)
+    link = step[np.ix_(target, start - 1)].T + step[np.ix_(last, target)] - step[target, target]
+    inside = (target >= start[:, None] - 1) & (target <= last[:, None])
+    saved = np.where(inside, -1, freed[:, None] - link)
+    best = int(saved.argmax())
+    row, column = divmod(best, n)
+    return int(saved[row, column]), int(start[row]), length, column
+
+
+def _take(order: I8, starts: I8, chain: I8) -> I8:
+    """The rows of the groups in the order of the chain."""
+    length = np.diff(starts, append=len(order))[chain]
+    ends = np.cumsum(length)
+    taken: I8 = order[np.arange(len(order)) + np.repeat(starts[chain] - (ends - length), length)]
+    return taken

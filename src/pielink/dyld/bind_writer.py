@@ -1,0 +1,187 @@
+"""Writing bind opcodes: rows in a given order, in the fewest bytes that the order allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from pielink.dyld import leb128
+from pielink.dyld.columns import POINTER_SIZE, Rows
+from pielink.dyld.errors import DyldInfoError
+from pielink.dyld.plan import CostModel, Plan, plan
+from pielink.dyld.writer import Opcodes, assemble, plain, with_strings, with_uleb
+from pielink.formats import macho
+
+I8 = npt.NDArray[np.int64]
+U8 = npt.NDArray[np.uint64]
+Bools = npt.NDArray[np.bool_]
+
+MAX_IMMEDIATE = 15
+MAX_SCALED = MAX_IMMEDIATE * POINTER_SIZE
+MIN_ORDINAL = macho.BIND_SPECIAL_DYLIB_WEAK_LOOKUP
+
+
+def check_rows(rows: Rows, names: Sequence[bytes]) -> None:
+    """Raise DyldInfoError for the first row whose name, flags or ordinal cannot be encoded."""
+    for bad, what in (
+        (rows["name"] >= len(names), f"there are {len(names)} names"),
+        (rows["flags"] > MAX_IMMEDIATE, f"flags above {MAX_IMMEDIATE}"),
+        (rows["ordinal"] < MIN_ORDINAL, f"a library ordinal below {MIN_ORDINAL}"),
+    ):
+        if bad.any():
+            raise DyldInfoError(f"row {np.flatnonzero(bad)[0]} cannot be encoded: {what}")
+
+
+def unique_locations(rows: Rows, key: U8) -> I8:
+    """Indices of the rows in ascending order of location, each location once.
+
+    key: (n,) sorts the rows by location. Raises DyldInfoError if two rows that differ have one.
+    """
+    order = np.arange(len(key))
+    if not (key[1:] > key[:-1]).all():
+        order = np.argsort(key, kind="stable")
+        key = key[order]
+        again = np.flatnonzero(key[1:] == key[:-1])
+        differ = np.flatnonzero(rows[order[again]] != rows[order[again + 1]])
+        if len(differ):
+            row = rows[order[again[differ[0]]]]
+            raise DyldInfoError(
+                f"segment {row['segment']}, offset {row['offset']:#x} is to be bound twice"
+            )
+        order = np.delete(order, again + 1)
+    return order
+
+
+def single_cost(gap: I8) -> I8:
+    """Bytes of DO_BIND or one of its two forms that move the address on by gap >= 0 bytes."""
+    scaled = (gap % POINTER_SIZE == 0) & (gap <= MAX_SCALED)
+    return np.where(scaled, 1, 1 + leb128.uleb_sizes(gap))
+
+
+def _repeat_cost(count: I8, gap: I8) -> I8:
+    return 1 + leb128.uleb_sizes(count) + leb128.uleb_sizes(gap)
+
+
+def _residual_cost(gap: I8) -> I8:
+    return 1 + leb128.uleb_sizes(gap)
+
+
+_COSTS = CostModel(single_cost, _repeat_cost, _residual_cost)
+
+
+def changes(column: npt.NDArray[np.generic]) -> Bools:
+    """True where a row differs from the one before; the first row does: (n,)."""
+    return np.append(True, column[1:] != column[:-1])
+
+
+def emit(rows: Rows, names: Sequence[bytes], ordinals: bool) -> bytes:
+    """Write a stream that binds the rows (n >= 1) in the given order, and DONE.
+
+    ordinals: whether the stream names libraries. Consecutive rows share what they agree in.
+    """
+    new_symbol = changes(rows["name"]) | changes(rows["flags"])
+    new_type, new_addend = changes(rows["type"]), changes(rows["addend"])
+    new_addend[0] = rows["addend"][0] != 0
+    new_ordinal = changes(rows["ordinal"]) if ordinals else np.zeros(len(rows), np.bool_)
+    chosen, sets = _plan(rows, new_symbol | new_type | new_addend | new_ordinal)
+    slot = np.zeros(len(rows), np.int64)
+    slot[chosen.first] = np.arange(len(chosen.first))
+    moves = np.flatnonzero(chosen.residual)
+
+    def at(rows_where: Bools) -> tuple[I8, Rows]:
+        where = np.flatnonzero(rows_where)
+        return slot[where], rows[where]
+
+    ordinal_at, ordinal_rows = at(new_ordinal)
+    symbol_at, symbol_rows = at(new_symbol)
+    type_at, type_rows = at(new_type)
+    addend_at, addend_rows = at(new_addend)
+    pieces = [
+        (ordinal_at, ordinal_opcodes(ordinal_rows["ordinal"].astype(np.int64))),
+        (symbol_at, symbol_opcodes(symbol_rows, names)),
+        (type_at, plain(macho.BIND_OPCODE_SET_TYPE_IMM | type_rows["type"])),
+        (addend_at, addend_opcodes(addend_rows["addend"])),
+        (sets, segment_opcodes(rows[chosen.first[sets]])),
+        (np.arange(len(chosen.first)), _do_opcodes(chosen)),
+        (moves, _add_opcodes(chosen.residual[moves])),
+    ]
+    return assemble(pieces, len(chosen.first))[0].tobytes()
+
+
+def _plan(rows: Rows, starts: Bools) -> tuple[Plan, I8]:
+    """Opcodes for the rows in order, and which of them need SET_SEGMENT first.
+
+    starts: (n,) rows where an opcode has to start.
+    """
+    segment, offset = rows["segment"], rows["offset"].astype(np.int64)
+    gap = np.append(offset[1:] - offset[:-1] - POINTER_SIZE, -1)
+    gap[:-1][segment[1:] != segment[:-1]] = -1
+    np.maximum(gap, -1, out=gap)
+    jump = np.zeros(len(rows), np.int64)
+    anew = np.flatnonzero(gap[:-1] < 0)
+    jump[anew] = 1 + leb128.uleb_sizes(offset[anew + 1])
+    closed = np.append(starts[1:], True) | (gap < 0)
+    chosen = plan(gap, closed, jump, _COSTS)
+    last = chosen.first + chosen.count - 1
+    return chosen, np.append(0, np.flatnonzero(gap[last] < 0)[:-1] + 1)
+
+
+def ordinal_opcodes(ordinal: I8) -> Opcodes:
+    """The shortest opcode that sets each library ordinal (n,)."""
+    byte = np.select(
+        [ordinal <= 0, ordinal <= MAX_IMMEDIATE],
+        [
+            macho.BIND_OPCODE_SET_DYLIB_SPECIAL_IMM | (ordinal & MAX_IMMEDIATE),
+            macho.BIND_OPCODE_SET_DYLIB_ORDINAL_IMM | ordinal,
+        ],
+        macho.BIND_OPCODE_SET_DYLIB_ORDINAL_ULEB,
+    )
+    return with_uleb(byte, np.maximum(ordinal, 0), ordinal > MAX_IMMEDIATE)
+
+
+def symbol_opcodes(rows: Rows, names: Sequence[bytes]) -> Opcodes:
+    """SET_SYMBOL_TRAILING_FLAGS_IMM for each row. Raises DyldInfoError for a NUL in a name."""
+    strings = list(map(names.__getitem__, rows["name"].tolist()))
+    byte = macho.BIND_OPCODE_SET_SYMBOL_TRAILING_FLAGS_IMM | rows["flags"]
+    opcodes = with_strings(byte, strings)
+    if opcodes.strings.count(0) != len(strings):
+        name = next(name for name in strings if 0 in name)
+        raise DyldInfoError(f"the name {name!r} holds a NUL")
+    return opcodes
+
+
+def addend_opcodes(addend: I8) -> Opcodes:
+    """SET_ADDEND_SLEB for each addend (n,) int64."""
+    byte = np.full(len(addend), macho.BIND_OPCODE_SET_ADDEND_SLEB, np.uint8)
+    none = np.zeros(len(addend), np.int64)
+    value = addend.astype(np.int64)
+    return Opcodes(byte, value, leb128.sleb_sizes(value), none, none)
+
+
+def segment_opcodes(rows: Rows) -> Opcodes:
+    """SET_SEGMENT_AND_OFFSET_ULEB for the location of each row."""
+    byte = macho.BIND_OPCODE_SET_SEGMENT_AND_OFFSET_ULEB | rows["segment"]
+    return with_uleb(byte, rows["offset"].astype(np.int64))
+
+
+def _do_opcodes(chosen: Plan) -> Opcodes:
+    count, gap = chosen.count, chosen.gap
+    scaled = (gap % POINTER_SIZE == 0) & (gap <= MAX_SCALED)
+    times = np.where(count > 1, leb128.uleb_sizes(count), 0)
+    skip = np.where((count > 1) | ~scaled, leb128.uleb_sizes(gap), 0)
+    byte = np.select(
+        [count > 1, gap == 0, scaled],
+        [
+            macho.BIND_OPCODE_DO_BIND_ULEB_TIMES_SKIPPING_ULEB,
+            macho.BIND_OPCODE_DO_BIND,
+            macho.BIND_OPCODE_DO_BIND_ADD_ADDR_IMM_SCALED | (gap // POINTER_SIZE),
+        ],
+        macho.BIND_OPCODE_DO_BIND_ADD_ADDR_ULEB,
+    )
+    return Opcodes(byte.astype(np.uint8), count, times, gap, skip)
+
+
+def _add_opcodes(gap: I8) -> Opcodes:
+    return with_uleb(np.full(len(gap), macho.BIND_OPCODE_ADD_ADDR_ULEB), gap)
