@@ -61,7 +61,7 @@ class SymbolBuilder:
         """The row of a symbol, which is made (undefined) if need be."""
         found = self.find(name, version)
         if not found:
-            found = len(self.symbols) + len(self.made)
+            found = self.next_row
             self.made.append(NewSymbol(name, Kind.UNDEFINED, version=version))
             self.row_of_name[name, version] = found
         return found
@@ -103,6 +103,18 @@ class SymbolBuilder:
         if special:
             self.special.append(row)
         return row
+
+    @property
+    def next_row(self) -> int:
+        """The row that the next new symbol will have."""
+        return len(self.symbols) + len(self.made)
+
+    def append(self, new: list[NewSymbol]) -> list[int]:
+        """Add symbols with names that nobody has asked for yet; return their rows."""
+        rows = list(range(self.next_row, self.next_row + len(new)))
+        self.made += new
+        self.row_of_name.update({(s.name, s.version): r for s, r in zip(new, rows, strict=True)})
+        return rows
 
     def put(self, row: int, new: NewSymbol) -> None:
         """Replace what a row holds; its name and version stay."""

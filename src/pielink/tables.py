@@ -195,6 +195,7 @@ class Slots:
     version: U2  # ABI0, ABI_INTERNAL, STATIC
     kind: U1  # Kind
     own_kind: U1  # Kind that this very entry gives, whoever won
+    own_object: I4  # row in Objects of this very entry
     definition: I4  # of canonical slots: the slot whose entry won
     flags: U1
     flags2: U1

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pielink.golang import typedata
+from pielink.golang.gosort import go_sort
 from pielink.golang.sequence import alignment
 from pielink.passes.text import place
 from pielink.program import Program
@@ -23,21 +24,12 @@ _NAME_OFFSET = 40  # of a descriptor's reference to its string
 
 
 @dataclass(frozen=True, slots=True)
-class TypeSizes:
-    """What the module data says about the section of types; bytes from its start."""
-
-    described: int = 0  # end of the descriptors that reflection can find
-    itabs: int = 0  # start of the itabs
-    itabs_size: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Arrangement:
     """Rows in order, for each kind that has any; and the alignment of every row, in bytes."""
 
     rows: dict[Kind, I4]
     align: I8
-    types: TypeSizes
+    types: dict[str, int]  # what the module data says about the types: see `_types`
 
 
 def arrange(program: Program, symbols: Symbols, special: Bool, zerobase: int) -> Arrangement:
@@ -57,26 +49,35 @@ def arrange(program: Program, symbols: Symbols, special: Bool, zerobase: int) ->
     for fixed in (Kind.PCLNTAB,):
         found = {k: np.sort(r) if k == fixed else r for k, r in found.items()}
     align = alignment(symbols.size, symbols.align)
-    types = TypeSizes()
+    types: dict[str, int] = {}
     if Kind.TYPE in found and not program.release.type_links:
         found[Kind.TYPE], types = _types(program, symbols, found[Kind.TYPE], align)
     return Arrangement(found, align, types)
 
 
-def _types(program: Program, symbols: Symbols, rows: I4, align: I8) -> tuple[I4, TypeSizes]:
-    """The marker type:*, types with links by string, other types, itabs; each by size and row."""
+def _types(program: Program, symbols: Symbols, rows: I4, align: I8) -> tuple[I4, dict[str, int]]:
+    """The marker type:*, types with links by string, other types, itabs; each by size and row.
+
+    The numbers are bytes from the start of the section: typedesclen, the end of the types with
+    links; itaboffset, where itabs begin; and itabsize, how long they are.
+    """
     made = symbols.slot[rows] == 0
     itab = ((symbols.flags2[rows] & FLAG2_ITAB) != 0) & ~made
     linked = ((symbols.flags[rows] & FLAG_TYPELINK) != 0) & ~itab & ~made
-    links = np.sort(rows[linked])
-    links = links[link_order(type_strings(program, symbols.slot[links]))]
-    others, itabs = rows[~linked & ~itab & ~made], rows[itab]
-    ordered = np.concatenate([rows[made], links, others, itabs])
+    links, others, itabs = np.sort(rows[linked]), rows[~linked & ~itab & ~made], rows[itab]
+    rank = np.zeros(len(symbols), np.int64)
+    rank[links] = 1 + string_ranks(type_strings(program, symbols.slot[links]))
+    rest = np.concatenate([others, itabs])
+    rank[rest] = 1 + len(links) + np.arange(len(rest))
+    by_row = np.sort(rows)
+    ordered = by_row[go_sort(rank[by_row])]
+    links = ordered[np.count_nonzero(made) :][: len(links)]
     described = _end(symbols, align, links, 8)
     end = _end(symbols, align, others, described)
     if len(itabs):
         end = -(-end // int(align[itabs[0]])) * int(align[itabs[0]])
-    return ordered, TypeSizes(described, end, _end(symbols, align, itabs, 0))
+    size = _end(symbols, align, itabs, 0)
+    return ordered, {"typedesclen": described, "itaboffset": end, "itabsize": size}
 
 
 def _end(symbols: Symbols, align: I8, rows: I4, start: int) -> int:
@@ -93,6 +94,7 @@ def type_strings(program: Program, slots: I4) -> list[bytes]:
     return [text[1:] if cut else text for text, cut in zip(strings, star.tolist(), strict=True)]
 
 
-def link_order(strings: list[bytes]) -> I4:
-    """Indices that sort the strings; equal ones stay in order."""
-    return np.array(sorted(range(len(strings)), key=strings.__getitem__), np.int32)
+def string_ranks(strings: list[bytes]) -> I8:
+    """Numbers in the order of the strings, equal ones for equal strings."""
+    number = {text: rank for rank, text in enumerate(sorted(set(strings)))}
+    return np.array([number[text] for text in strings], np.int64)

@@ -38,7 +38,6 @@ class Placed:
     rows: I4
     offset: I8  # of each of the rows, from `start`
     ends: dict[Kind, int]  # offset from `start` where the symbols of a kind end
-    begins: dict[Kind, int]  # and where they begin
     zero_fill: bool = False
     reserved1: int = 0
     reserved2: int = 0
@@ -72,11 +71,10 @@ def _section(
     deciding = np.concatenate(parts[: plan.aligned_by or len(parts)])
     align = int(arrangement.align[deciding].max(initial=1))
     start = -(-at // align) * align
-    begins, ends, offsets = {}, {}, []
+    ends, offsets = {}, []
     end = start + plan.lead
     for kind, rows in zip(plan.kinds, parts, strict=False):
         offset, stop = place(symbols.size[rows], arrangement.align[rows], end)
-        begins[kind] = (int(offset[0]) if len(rows) else end) - start
         end = stop if len(rows) else end
         ends[kind] = end - start
         offsets.append(offset - start)
@@ -95,7 +93,6 @@ def _section(
         np.concatenate(parts),
         np.concatenate(offsets),
         ends,
-        begins,
         zero_fill=plan.kinds[0] in _ZERO_FILL,
     )
 
@@ -131,7 +128,7 @@ def lay_out(
             one.reserved2 = amd64.STUB_SIZE
         elif one.flags & macho.SECTION_TYPE == macho.S_NON_LAZY_SYMBOL_POINTERS:
             one.reserved1 = stubs
-    code = Placed("__text", _CODE, text.align, 0, text.size + 1, text.rows, text.offset, {}, {})
+    code = Placed("__text", _CODE, text.align, 0, text.size + 1, text.rows, text.offset, {})
     base = text_address - header_room
     address = np.zeros(len(symbols), np.int64)
     section = np.zeros(len(symbols), np.uint8)
@@ -183,8 +180,10 @@ class _Table:
                 at = self.start + skip + one.start
             offset = 0 if one.zero_fill else self.offset + at - self.start
             self.section_rows.append(
-                (len(self.segment_rows), one.name, at, one.size, offset)
-                + (one.align, one.flags, one.reserved1, one.reserved2)
+                (
+                    *(len(self.segment_rows), one.name, at, one.size, offset),
+                    *(one.align, one.flags, one.reserved1, one.reserved2),
+                )
             )
             self.address[one.rows] = at + one.offset
             self.section[one.rows] = len(self.section_rows)
@@ -215,22 +214,32 @@ class _Table:
         self.next_offset = _rounded(self.offset + in_file, self.rounding)
 
     def finish(self) -> Layout:
-        name, vmaddr, vmsize, fileoff, filesize, highest, initial, flags = zip(
-            *self.segment_rows, strict=True
-        )
+        """The tables of all that was added."""
+        rows = list(zip(*self.segment_rows, strict=True))
+        vmaddr, vmsize, fileoff, filesize = (np.array(c, np.int64) for c in rows[1:5])
         segments = Segments(
-            list(name),
-            *(np.array(c, np.int64) for c in (vmaddr, vmsize, fileoff, filesize)),
-            np.array(highest, np.uint8),
-            np.array(initial, np.uint8),
-            np.array(flags, np.uint32),
+            name=list(rows[0]),
+            vmaddr=vmaddr,
+            vmsize=vmsize,
+            fileoff=fileoff,
+            filesize=filesize,
+            maxprot=np.array(rows[5], np.uint8),
+            initprot=np.array(rows[6], np.uint8),
+            flags=np.array(rows[7], np.uint32),
         )
         columns = list(zip(*self.section_rows, strict=True))
+        address, size, offset, align = (np.array(c, np.int64) for c in columns[2:6])
+        flags, reserved1, reserved2 = (np.array(c, np.uint32) for c in columns[6:9])
         sections = Sections(
-            np.array(columns[0], np.int32),
-            list(columns[1]),
-            *(np.array(c, np.int64) for c in columns[2:6]),
-            *(np.array(c, np.uint32) for c in columns[6:9]),
+            segment=np.array(columns[0], np.int32),
+            name=list(columns[1]),
+            address=address,
+            size=size,
+            offset=offset,
+            align=align,
+            flags=flags,
+            reserved1=reserved1,
+            reserved2=reserved2,
         )
         return Layout(segments, sections, self.address, self.section)
 

@@ -120,6 +120,7 @@ def _slots(inputs: Inputs, objects: Objects, first: I4, counts: I8) -> Slots:
         version=version,
         kind=_kind_column(kind, objects, first),
         own_kind=_kind_column(kind, objects, first),
+        own_object=np.repeat(np.arange(len(first) - 1, dtype=np.int32), np.diff(first)),
         definition=np.arange(total, dtype=np.int32),
         flags=flags,
         flags2=flags2,

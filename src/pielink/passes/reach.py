@@ -66,6 +66,7 @@ class Reach:
     used_in_iface: Bool  # types that are converted to an interface, or reached from such
     tasks: InitTasks
     pruned_calls: I8  # rows of RawRelocs, ascending: weak calls that go to `map_init_noop` instead
+    pruned_callers: I4  # slots of the package initializers that make those calls
     map_init_noop: int  # slot; 0 if there are no pruned calls
 
 
@@ -103,9 +104,11 @@ def reach(
     while len(level):
         walk.flood(level, tasks)
         level = walk.mark(walk.called_methods())
-    pruned, noop = _prune_map_inits(program, walk) if prune_weak_map else (np.empty(0, np.int64), 0)
+    pruned, callers, noop = np.empty(0, np.int64), np.empty(0, np.int32), 0
+    if prune_weak_map:
+        pruned, callers, noop = _prune_map_inits(program, walk)
     walk.reachable[0] = walk.used_in_iface[0] = False
-    return Reach(walk.reachable, walk.used_in_iface, tasks, pruned, noop)
+    return Reach(walk.reachable, walk.used_in_iface, tasks, pruned, callers, noop)
 
 
 def roots(program: Program, entries: Sequence[bytes], exports: I4 | None = None) -> I4:
@@ -374,8 +377,8 @@ class _Methods:
         return number
 
 
-def _prune_map_inits(program: Program, walk: _Walk) -> tuple[I8, int]:
-    """Rows of the calls from live package initializers to unreached map initializers."""
+def _prune_map_inits(program: Program, walk: _Walk) -> tuple[I8, I4, int]:
+    """Calls from live package initializers to unreached map initializers: rows, and who calls."""
     slots = program.slots
     candidates = (slots.flags2 & FLAG2_PKG_INIT) != 0
     inits = np.flatnonzero(candidates & walk.reachable).astype(np.int32)
@@ -385,12 +388,12 @@ def _prune_map_inits(program: Program, walk: _Walk) -> tuple[I8, int]:
     row, source = row[weak], inits[owner[weak]]
     target = walk.targets(row, source)
     unused = ~walk.reachable[target]
-    row, target = np.sort(row[unused]), target[unused]
+    row, callers, target = np.sort(row[unused]), np.unique(source[unused]), target[unused]
     for slot in target.tolist():
         if b"map.init" not in program.name(slot):
             raise typedata.malformed(program, slot, "is called weakly, but initializes no map")
     if not len(row):
-        return row, 0
+        return row, callers, 0
     noop = int(program.lookup([(MAP_INIT_NOOP, ABI_INTERNAL)])[0])
     if noop == 0:
         problem = Problem(
@@ -398,4 +401,4 @@ def _prune_map_inits(program: Program, walk: _Walk) -> tuple[I8, int]:
         )
         raise LinkError([problem])
     walk.mark([np.array([noop], np.int32), *walk.follow_auxes(np.array([noop], np.int32))])
-    return row, noop
+    return row, callers, noop

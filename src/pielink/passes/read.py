@@ -16,6 +16,7 @@ from pielink.errors import FormatError, LinkError, Problem, Problems
 from pielink.formats import goobj
 from pielink.formats.flatmap import FlatFiles, padded
 from pielink.formats.importcfg import ImportConfig, read_importcfg
+from pielink.golang.cgo import Directive
 from pielink.golang.release import Release, release_of
 from pielink.options import LinkOptions
 from pielink.tables import Memory
@@ -47,14 +48,6 @@ class HostMember(NamedTuple):
     name: str  # "archive(member)"
     offset: int  # in the flat memory
     size: int
-
-
-class Directive(NamedTuple):
-    """A cgo directive of an object, such as ["cgo_import_dynamic", ...]."""
-
-    file: str
-    package: str
-    words: list[str]
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from pielink.arrays import first_equal
 from pielink.errors import Problems
 from pielink.formats import goobj
 from pielink.golang.linkname import check_linknames
+from pielink.golang.prefix import path_to_prefix
 from pielink.names import NameIndex, hashes, keys, same_names
 from pielink.options import LinkOptions
 from pielink.passes.load import Loaded, load
@@ -54,7 +55,7 @@ _FILTER_BITS = 20
 _DEFINITION = [
     f.name
     for f in fields(Slots)
-    if f.name not in ("canon", "order", "own_kind", "local", "used_in_iface")
+    if f.name not in ("canon", "order", "own_kind", "own_object", "local", "used_in_iface")
 ]
 
 
@@ -134,23 +135,6 @@ def _imported(
             target = 0
         found.append((int(loaded.first[target]), int(loaded.counts[target, 0])))
     return found
-
-
-def path_to_prefix(path: str) -> str:
-    """An import path as symbol names spell it: control, space, '%', '"', non-ASCII bytes and the
-    dots of the last element are written %xx (cmd/internal/objabi/path.go).
-    """
-    head, slash, tail = path.rpartition("/")
-
-    def escape(part: str, dots: bool) -> str:
-        return "".join(
-            f"%{byte:02x}"
-            if byte <= 0x20 or byte >= 0x7F or byte in b'%"' or (dots and byte == 0x2E)
-            else chr(byte)
-            for byte in part.encode("utf-8", "surrogateescape")
-        )
-
-    return escape(head, False) + slash + escape(tail, True)
 
 
 def _merge_hashed(inputs: Inputs, loaded: Loaded) -> None:

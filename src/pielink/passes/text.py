@@ -22,16 +22,21 @@ from pielink.tables import BLOCK_NONPKG_REF, FLAG_DUPOK, I4, I8, Kind, Symbols
 MIN_FUNCTION = 16
 
 
-def text_order(program: Program, libraries: list[Library], row_of_slot: I4) -> I4:
-    """Rows of all live functions from Go objects, in the order of the image."""
+def text_order(program: Program, libraries: list[Library], row_of_slot: I4, rewritten: I4) -> I4:
+    """Rows of all live functions from Go objects, in the order of the image.
+
+    `rewritten` are slots of functions whose relocations the linker has changed: Go's linker treats
+    them as if they were defined elsewhere.
+    """
     slots, objects = program.slots, program.objects
     code = (slots.own_kind == Kind.TEXT) | (slots.own_kind == Kind.TEXT_FIPS)
     found = np.flatnonzero(code & (slots.block != BLOCK_NONPKG_REF)).astype(np.int32)
     found = found[row_of_slot[slots.canon[found]] > 0]
     wins = slots.definition[slots.canon[found]] == found
+    wins &= ~np.isin(found, rewritten)
     several = ~wins | ((slots.flags[found] & FLAG_DUPOK) != 0)
     rank = _package_rank(libraries, program.release.runtime_packages)
-    library = rank[objects.library[slots.object[found]]]
+    library = rank[objects.library[slots.own_object[found]]]
     rows = row_of_slot[slots.canon[found[np.lexsort((found, several, library))]]]
     _, first = np.unique(rows, return_index=True)
     ordered: I4 = rows[np.sort(first)]

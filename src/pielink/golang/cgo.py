@@ -1,0 +1,136 @@
+"""What the cgo directives of the objects ask for: imports from dylibs, exports, linker flags.
+
+    cgo_import_dynamic LOCAL [REMOTE [LIBRARY]]   LOCAL is REMOTE of LIBRARY; "_ _ LIBRARY" only
+                                                  loads it
+    cgo_import_static LOCAL                       a host object defines LOCAL
+    cgo_export_static LOCAL [REMOTE [ABI]]        C code sees LOCAL as REMOTE
+    cgo_export_dynamic LOCAL [REMOTE [ABI]]       dyld sees LOCAL as REMOTE
+    cgo_ldflag FLAG                               a flag for the linker
+    cgo_dynamic_linker PATH                       ELF only
+
+Source: loadcgodirectives and setCgoAttr in cmd/link/internal/ld/go.go; cmd/cgo/doc.go.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pielink.errors import Problems
+from pielink.program import Program
+from pielink.tables import ABI0, ABI_INTERNAL, BLOCK_NONPKG_REF, Kind
+
+_ABIS = {"ABI0": ABI0, "ABIInternal": ABI_INTERNAL}
+_IMPORTABLE = (Kind.UNDEFINED, Kind.BSS, Kind.NOPTR_BSS, Kind.HOST_OBJECT)
+_WORDS = {  # directive -> fewest and most words
+    "cgo_import_dynamic": (2, 4),
+    "cgo_import_static": (2, 2),
+    "cgo_export_static": (2, 4),
+    "cgo_export_dynamic": (2, 4),
+    "cgo_ldflag": (2, 2),
+    "cgo_dynamic_linker": (2, 2),
+}
+
+
+class Directive(NamedTuple):
+    """A cgo directive of an object, such as ["cgo_import_dynamic", ...]."""
+
+    file: str
+    package: str
+    words: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """A symbol that a dylib defines; `library` may be empty: look everywhere."""
+
+    name: str  # without the leading underscore
+    library: str
+
+
+@dataclass(slots=True)
+class Export:
+    """A Go symbol that others see; without `dynamic` only host objects do."""
+
+    name: str  # without the leading underscore
+    dynamic: bool = False
+
+
+@dataclass(slots=True)
+class Cgo:
+    """All directives, by slot."""
+
+    imports: dict[int, Import] = field(default_factory=dict)
+    exports: dict[int, Export] = field(default_factory=dict)
+    static_imports: set[int] = field(default_factory=set)  # slots that host objects define
+    dylibs: list[str] = field(default_factory=list)  # in the order of first mention
+    ldflags: list[str] = field(default_factory=list)
+
+
+def read_directives(program: Program, directives: list[Directive], problems: Problems) -> Cgo:
+    """Apply the directives in order. Kinds of imported slots become DYNIMPORT.
+
+    Adds a problem for each directive that is malformed or contradicts an earlier one.
+    """
+    cgo = Cgo()
+    names = {(d.words[1].encode(), _version(d)) for d in directives if len(d.words) > 1}
+    ordered = sorted(names)
+    slots = dict(zip(ordered, program.lookup(ordered).tolist(), strict=True))
+    for directive in directives:
+        verb, count = directive.words[0], len(directive.words)
+        fewest, most = _WORDS.get(verb, (1, 0))
+        if not fewest <= count <= most:
+            problems.add(f"invalid cgo directive: {directive.words}", directive.file)
+            continue
+        slot = slots[directive.words[1].encode(), _version(directive)]
+        if verb == "cgo_import_dynamic":
+            _import(program, cgo, slot, directive)
+        elif verb == "cgo_import_static":
+            cgo.static_imports.add(slot)
+        elif verb == "cgo_ldflag":
+            cgo.ldflags.append(directive.words[1])
+        elif verb != "cgo_dynamic_linker":
+            _export(program, cgo, slot, directive, problems)
+    for unknown in (cgo.imports, cgo.exports):
+        unknown.pop(0, None)  # nobody refers to the name, so nobody needs it
+    for slot in cgo.imports:
+        program.slots.kind[slot] = Kind.DYNIMPORT
+    return cgo
+
+
+def _version(directive: Directive) -> int:
+    """The ABI of the symbol: exports may name one, all else is ABI0."""
+    words = directive.words
+    return _ABIS.get(words[3], ABI0) if words[0].startswith("cgo_export") and len(words) > 3 else 0
+
+
+def _import(program: Program, cgo: Cgo, slot: int, directive: Directive) -> None:
+    local, remote, library = [*directive.words[1:], *[""] * 3][:3]
+    if (local, remote) == ("_", "_"):
+        slot = 0
+    elif program.slots.kind[slot] not in _IMPORTABLE and (
+        program.slots.block[slot] != BLOCK_NONPKG_REF
+    ):
+        return  # defined in Go after all
+    elif slot not in cgo.imports or not slot:  # the first directive counts
+        cgo.imports[slot] = Import((remote or local).partition("#")[0], library)
+    if library and library not in cgo.dylibs:
+        cgo.dylibs.append(library)
+
+
+def _export(
+    program: Program, cgo: Cgo, slot: int, directive: Directive, problems: Problems
+) -> None:
+    local, remote, abi = [*directive.words[1:], *[""] * 3][:3]
+    if abi and abi not in _ABIS:
+        problems.add(f"bad ABI in cgo_export directive: {directive.words}", directive.file)
+        return
+    cgo.imports.pop(slot, None)  # an export overrides an import
+    known = cgo.exports.setdefault(slot, Export(remote or local))
+    if slot and known.name != (remote or local):
+        problems.add(
+            f"conflicting cgo_export directives: as {known.name} and {remote or local}",
+            directive.file,
+            local,
+        )
+    known.dynamic |= directive.words[0] == "cgo_export_dynamic"

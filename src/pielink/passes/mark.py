@@ -1,0 +1,56 @@
+"""Give the markers of golang/markers.py their addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pielink.golang.markers import Edge, Marker
+from pielink.passes.layout import Placed
+from pielink.tables import Kind, Layout, Symbols, with_columns
+
+
+def place_markers(
+    layout: Layout,
+    symbols: Symbols,
+    find: Callable[[str], int],
+    markers: list[Marker],
+    data: list[Placed],
+) -> Layout:
+    """The layout with addresses and sections of the markers, and of the ends of the GC programs.
+
+    `find` leads from a name to its row; `data` are the placed sections of __DATA.
+    """
+    address, section = layout.address.copy(), layout.section.copy()
+    starts, sizes = layout.sections.address.tolist(), layout.sections.size.tolist()
+    placed = {p.name: p for p in data}
+    for marker in markers:
+        ordinal = _ordinal(layout, marker.section)
+        row, start = find(marker.name), starts[ordinal]
+        end = start + sizes[ordinal]
+        if marker.section == "__text":
+            end -= 1  # a byte is kept free, so that etext is no other section's start
+        if marker.edge is Edge.KIND_END:
+            end = start + _kind_end(placed[marker.section], marker.of)
+        address[row] = start if marker.edge is Edge.START else end
+        section[row] = ordinal + 1
+    for name in ("gcdata", "gcbss"):
+        row, end_row = find(f"runtime.{name}"), find(f"runtime.e{name}")
+        address[end_row] = address[row] + symbols.size[row]
+        section[end_row] = section[row]
+    return with_columns(layout, address=address, section=section)
+
+
+def _ordinal(layout: Layout, name: str) -> int:
+    """The first section of that name ("SEGMENT,NAME" or "NAME"), or the last of all for ""."""
+    if not name:
+        return len(layout.sections.name) - 1
+    segment, _, section = name.rpartition(",")
+    for ordinal, candidate in enumerate(layout.sections.name):
+        owner = layout.segments.name[layout.sections.segment[ordinal]]
+        if candidate == section and segment in ("", owner):
+            return ordinal
+    raise KeyError(name)
+
+
+def _kind_end(placed: Placed, kind: Kind) -> int:
+    return placed.ends.get(kind, 0)

@@ -1,0 +1,114 @@
+"""The symbols that the linker makes for a Go program, in the order in which Go's linker makes them.
+
+The order matters: where layout has nothing else to go by, it goes by the numbers of symbols.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pielink.builder import SymbolBuilder
+from pielink.golang import fips, markers, moduledata, strdata
+from pielink.golang.buildinfo import define_build_id, define_build_info
+from pielink.golang.inittasks import InitTasks, list_symbols
+from pielink.golang.pclntab import PclnTables
+from pielink.golang.prefix import path_to_prefix
+from pielink.options import Definition, LinkOptions
+from pielink.passes.read import Inputs
+from pielink.tables import ABI_INTERNAL, Kind, NewSymbol
+
+# Symbols that objects may declare and that the linker completes: live in every program.
+COMPLETED = [
+    fips.INFO,
+    "runtime.tlsg",
+    moduledata.NAME,
+    moduledata.LAST_NAME,
+    *(m.name for m in markers.TEXT_MARKERS),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Early:
+    """Rows of what was made before the text is laid out."""
+
+    fips: fips.FipsRows
+    build_id: int  # 0: there is none
+    module_data: int
+
+
+def make_early_symbols(
+    builder: SymbolBuilder, inputs: Inputs, options: LinkOptions, tasks: InitTasks
+) -> Early:
+    """Make what does not depend on the layout of the text."""
+    fips_rows = fips.define_fips(builder)
+    _init_tasks(builder, tasks)
+    builder.define("runtime.tlsg", Kind.TLS_BSS, size=8)
+    module = builder.row(moduledata.NAME)
+    _memory_profiling(builder)
+    values = _definitions(inputs, options)
+    strdata.define_strings(builder, values)
+    build_id = define_build_id(builder, options.build_id) if options.build_id else 0
+    for marker in markers.TEXT_MARKERS:
+        builder.define(marker.name, marker.kind, local=True, special=True)
+    version, modinfo = values[strdata.BUILD_VERSION], values.get(strdata.MODINFO, "")
+    define_build_info(builder, version, modinfo)
+    return Early(fips_rows, build_id, module)
+
+
+def _init_tasks(builder: SymbolBuilder, tasks: InitTasks) -> None:
+    lists, header = list_symbols(tasks, builder.row_of_slot, builder.next_row)
+    builder.append(lists)
+    if header is not None:
+        builder.put(int(builder.row_of_slot[tasks.runtime_slice]), header)
+
+
+def _memory_profiling(builder: SymbolBuilder) -> None:
+    """Tell the runtime if nothing in the program reads memory profiles."""
+    name = "runtime.disableMemoryProfiling"
+    slot = int(builder.program.lookup([(b"runtime.memProfileInternal", ABI_INTERNAL)])[0])
+    if slot and not builder.row_of_slot[slot] and builder.find(name):
+        builder.define(name, Kind.NOPTR_DATA, b"\1")
+
+
+def _definitions(inputs: Inputs, options: LinkOptions) -> dict[str, str]:
+    words = inputs.header.split(" ")
+    given = [Definition(_escaped(d.symbol), d.value) for d in options.definitions]
+    version = strdata.build_version(words[4], options.config.goexperiment)
+    return strdata.definitions(version, options.config.goroot, inputs.modinfo, given)
+
+
+def _escaped(symbol: str) -> str:
+    path, _, name = symbol.rpartition(".")
+    return f"{path_to_prefix(path)}.{name}"
+
+
+def make_late_symbols(
+    builder: SymbolBuilder, tables: PclnTables, text_size: int, pie: bool
+) -> None:
+    """Make what follows the function tables; the module data is not filled in as yet.
+
+    `text_size` is the size of __text in bytes.
+    """
+    release = builder.program.release
+    for marker in markers.data_markers(release, pie):
+        builder.define(marker.name, marker.kind, local=True, special=True)
+    for name in ("gcdata", "gcbss"):
+        builder.define(f"runtime.{name}", Kind.RODATA, local=True)
+        builder.define(f"runtime.e{name}", Kind.RODATA, local=True, special=True)
+    for name, kind in (
+        ("type:*", Kind.TYPE),
+        ("go:string.*", Kind.GO_STRING),
+        ("go:funcdesc", Kind.GO_FUNC),
+        ("runtime.gcbits.*", Kind.GC_BITS),
+    ):
+        builder.define(name, kind, align=8, local=name != "type:*")
+    text_map = moduledata.text_section_map(builder.row("runtime.text"), text_size)
+    builder.put(builder.row(moduledata.TEXT_MAP_NAME), text_map)
+    row = builder.row(moduledata.NAME)
+    builder.put(row, module_data(builder, tables, {}))
+    builder.put(builder.row(moduledata.LAST_NAME), moduledata.last_module_data(row))
+
+
+def module_data(builder: SymbolBuilder, tables: PclnTables, numbers: dict[str, int]) -> NewSymbol:
+    """The module data; its size and relocations do not depend on `numbers`."""
+    return moduledata.module_data(builder.program, builder.find, builder.size, tables, numbers)

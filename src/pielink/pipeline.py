@@ -1,0 +1,319 @@
+"""THE PIPELINE: one link, pass by pass. Each pass takes earlier tables and returns new ones."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from pielink.arch import amd64
+from pielink.builder import SymbolBuilder
+from pielink.errors import LinkError, Problem, Problems
+from pielink.golang import fips
+from pielink.golang.cgo import Cgo, read_directives
+from pielink.golang.gcprog import gc_program
+from pielink.golang.markers import TEXT_MARKERS, data_markers
+from pielink.golang.pclntab import append_tables, pclntab
+from pielink.golang.sections import DATA, section_plans
+from pielink.options import BuildMode, LinkOptions, Version
+from pielink.passes import fixups as dynamic_pass
+from pielink.passes import headers as headers_pass
+from pielink.passes import layout as layout_pass
+from pielink.passes import relocate as relocate_pass
+from pielink.passes import symbols as symbols_pass
+from pielink.passes import symtab as symtab_pass
+from pielink.passes import text as text_pass
+from pielink.passes.arrange import arrange
+from pielink.passes.classify import classify
+from pielink.passes.dyld_info import DyldInfo, dyld_info
+from pielink.passes.live import live
+from pielink.passes.mark import place_markers
+from pielink.passes.reach import reach
+from pielink.passes.read import read
+from pielink.passes.resolve import resolve
+from pielink.passes.verify import verify
+from pielink.passes.write import write
+from pielink.program import Program
+from pielink.tables import (
+    ABI0,
+    I4,
+    Bool,
+    Fixups,
+    Imports,
+    Kind,
+    Layout,
+    Memory,
+    NewSymbol,
+    Relocs,
+    Symbols,
+    with_columns,
+)
+
+
+@dataclass(slots=True)
+class LinkResult:
+    """What a link did: the output, the final tables, and how long each pass took."""
+
+    output: Path
+    symbols: Symbols
+    relocs: Relocs
+    layout: Layout
+    fixups: Fixups
+    imports: Imports
+    info: DyldInfo
+    timings: dict[str, float] = field(default_factory=dict)  # pass -> seconds
+
+
+class _Clock:
+    """Times the passes."""
+
+    def __init__(self) -> None:
+        self.timings: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.timings[name] = self.timings.get(name, 0.0) + time.perf_counter() - start
+
+
+def link(options: LinkOptions) -> LinkResult:
+    """Link Go archives into a macOS executable for amd64.
+
+    Raises LinkError with the problems of the first pass that has any, FormatError for a malformed
+    input; then no output is written.
+    """
+    timed = _Clock()
+    pie = options.build_mode is BuildMode.PIE
+
+    # Map the archives and find the objects in them.
+    with timed("read"):
+        inputs = read(options)
+    # One definition per symbol. From here on every reference leads to a slot.
+    with timed("resolve"):
+        program = resolve(inputs, options)
+        problems = Problems()
+        cgo = read_directives(program, inputs.directives, problems)
+        problems.raise_if_any()
+    # What the entry point leads to, by Go's rules.
+    with timed("reach"):
+        entry = (options.entry or amd64.ENTRY_SYMBOL).encode()
+        reached = reach(
+            program,
+            [entry, b"runtime.unreachableMethod"],
+            _extra_roots(program, cgo),
+            prune_weak_map=options.prune_weak_map,
+        )
+    # From here on symbols are rows of the table of live ones.
+    with timed("live"):
+        symbols, relocs, auxes, row_of_slot = live(program, reached)
+    # Symbols that the linker makes, as far as they do not depend on the text.
+    with timed("symbols"):
+        builder = SymbolBuilder(program, symbols, relocs, row_of_slot)
+        early = symbols_pass.make_early_symbols(builder, inputs, options, reached.tasks)
+        symbols, relocs, special = builder.finish()
+        imports = _imports(cgo, row_of_slot)
+    # The functions: their order and addresses are final from here on.
+    with timed("text"):
+        room = headers_pass.header_room(imports.dylibs)
+        base = amd64.BASE_ADDRESS + room if options.text_address is None else options.text_address
+        text_rows = text_pass.text_order(
+            program, inputs.libraries, row_of_slot, reached.pruned_callers
+        )
+        if options.random_layout:
+            text_rows = text_pass.shuffled(text_rows, options.random_layout)
+        made = [*([early.build_id] if early.build_id else []), *early.fips.text]
+        text_rows = text_pass.by_kind(symbols, np.concatenate([made, text_rows]).astype(np.int32))
+        align = options.function_align or amd64.FUNCTION_ALIGN
+        offset, size, text_align = text_pass.text_offsets(symbols, text_rows, align)
+        base = -(-base // align) * align
+        text = layout_pass.TextPlace(text_rows, offset, size, text_align)
+        address = np.zeros(len(symbols), np.int64)
+        address[text_rows] = base + offset
+    # The runtime's function tables.
+    with timed("pclntab"):
+        tables = pclntab(
+            program, symbols, auxes, relocs, text_rows, address, base, options.config.goroot
+        )
+        first = len(symbols)
+        symbols, relocs = append_tables(symbols, relocs, program.memory, tables)
+    # The rest of the symbols that the linker makes; all rows but GOT and stubs exist from here on.
+    with timed("symbols"):
+        names = builder.row_of_name | {
+            (s.name, ABI0): first + i for i, s in enumerate(tables.symbols)
+        }
+        late = SymbolBuilder(program, symbols, relocs, row_of_slot, row_of_name=names)
+        symbols_pass.make_late_symbols(late, tables, text.size + 1, pie)
+        symbols, relocs, late_special = late.finish()
+        late_special[: len(special)] |= special
+        late_special[tables.funcdata] = True
+        special = late_special
+        symbols = with_columns(
+            symbols, kind=classify(program.memory, symbols, special, program.release, pie)
+        )
+    # References to dylibs: GOT, stubs, and the words that dyld must change.
+    with timed("fixups"):
+        dynamic = dynamic_pass.fixups(
+            program.memory, program.objects, symbols, relocs, text_rows, pie
+        )
+        special = np.append(special, np.zeros(len(dynamic.symbols) - len(symbols), np.bool_))
+        symbols, relocs = dynamic.symbols, dynamic.relocs
+    # Order of the data, and the sections; every address is final from here on.
+    with timed("layout"):
+        plans = section_plans(program.release, pie)
+        arrangement = arrange(program, symbols, special, late.find("runtime.zerobase"))
+        data = layout_pass.lay_out_segment(symbols, arrangement, plans[DATA])
+        symbols = _pointer_maps(program, symbols, late, data)
+        module = symbols_pass.module_data(late, tables, arrangement.types)
+        symbols = _with_content(program.memory, symbols, early.module_data, module)
+        segments = {
+            name: layout_pass.lay_out_segment(symbols, arrangement, sections)
+            for name, sections in plans.items()
+            if name != DATA
+        } | {DATA: data}
+        rounding = options.round or amd64.PAGE_SIZE
+        layout = layout_pass.lay_out(
+            symbols,
+            text,
+            base,
+            room,
+            segments,
+            rounding,
+            len(dynamic.stubs),
+            options.data_address,
+        )
+        markers = [*TEXT_MARKERS, *data_markers(program.release, pie)]
+        layout = place_markers(layout, symbols, late.find, markers, data)
+    # The bytes of the image.
+    with timed("relocate"):
+        to_relocate = relocate_pass.Inputs(
+            program.memory,
+            program.objects,
+            symbols,
+            relocs,
+            dynamic.patches,
+            layout,
+            int(late.find("runtime.unreachableMethod", 1)),
+            program.lookup,
+        )
+        image = relocate_pass.relocate(to_relocate)
+        fixups = dynamic_pass.place(program.memory, symbols, dynamic.pointers, layout)
+        if options.verify:
+            verify(to_relocate, image, fixups)
+        fips.put_sum(image, layout, early.fips, options.fips_output)
+    # What dyld is told, the symbol table, and the load commands that describe all that.
+    with timed("linkedit"):
+        info = dyld_info(fixups, layout, imports) if pie else DyldInfo()
+        table = symtab_pass.symtab(
+            program.memory,
+            program.objects,
+            symbols,
+            layout,
+            imports,
+            _exports(cgo, row_of_slot),
+            dynamic,
+            lambda keys: _are_text(program, keys),
+            options.strip_symbols,
+        )
+        linkedit = headers_pass.linkedit(layout, info, table, rounding)
+        entry_row = late.find(entry.decode())
+        if not entry_row:
+            raise LinkError([Problem("undefined entry symbol", symbol=entry.decode())])
+        uuid = headers_pass.uuid_of(
+            options.uuid or ("gobuildid" if options.build_id else ""),
+            options.build_id,
+            [image.data, linkedit.content],
+        )
+        header = headers_pass.headers(
+            layout,
+            linkedit,
+            table,
+            headers_pass.Description(
+                entry=int(layout.address[entry_row]),
+                pie=pie,
+                dylibs=imports.dylibs,
+                minos=options.macos or Version(*program.release.macos),
+                sdk=options.macsdk or Version(*program.release.sdk),
+                uuid=uuid,
+            ),
+        )
+        image[: len(header)] = np.frombuffer(header, np.uint8)
+    # The file, whole or not at all.
+    with timed("write"):
+        gap = bytes(linkedit.offset - len(image))
+        write(options.output, [image.data, gap, linkedit.content])
+    if not options.strip_dwarf:
+        print("pielink: debug info (DWARF) is left out; -w says so too", file=sys.stderr)
+    return LinkResult(
+        Path(options.output), symbols, relocs, layout, fixups, imports, info, timed.timings
+    )
+
+
+def _extra_roots(program: Program, cgo: Cgo) -> I4:
+    """What is live besides the entry: exports, and symbols that the linker completes."""
+    completed = program.lookup([(name.encode(), ABI0) for name in symbols_pass.COMPLETED])
+    exported = [slot for slot, export in cgo.exports.items() if export.dynamic]
+    roots = np.concatenate([completed, np.array(exported, np.int32)])
+    return roots[roots > 0].astype(np.int32)
+
+
+def _imports(cgo: Cgo, row_of_slot: I4) -> Imports:
+    """The live symbols that dylibs define, in row order."""
+    rows = sorted((int(row_of_slot[s]), i) for s, i in cgo.imports.items() if row_of_slot[s])
+    number = {library: i + 1 for i, library in enumerate(cgo.dylibs)}
+    return Imports(
+        symbol=np.array([row for row, _ in rows], np.int32),
+        name=[
+            symtab_pass.import_name(b"_" + entry.name.encode(), entry.library) for _, entry in rows
+        ],
+        ordinal=np.array([number.get(entry.library, -2) for _, entry in rows], np.int32),
+        weak=np.zeros(len(rows), np.bool_),
+        dylibs=cgo.dylibs,
+    )
+
+
+def _exports(cgo: Cgo, row_of_slot: I4) -> symtab_pass.Exports:
+    rows = [(int(row_of_slot[s]), e) for s, e in cgo.exports.items() if row_of_slot[s]]
+    return symtab_pass.Exports(
+        np.array([row for row, _ in rows], np.int32),
+        [b"_" + export.name.encode() for _, export in rows],
+        np.array([export.dynamic for _, export in rows], np.bool_),
+    )
+
+
+def _are_text(program: Program, keys: Sequence[tuple[bytes, int]]) -> Bool:
+    kinds = program.slots.kind[program.lookup(keys)]
+    found: Bool = (kinds == Kind.TEXT) | (kinds == Kind.TEXT_FIPS)
+    return found
+
+
+def _pointer_maps(
+    program: Program, symbols: Symbols, builder: SymbolBuilder, data: list[layout_pass.Placed]
+) -> Symbols:
+    """Fill runtime.gcdata and runtime.gcbss: which words of the data hold pointers."""
+    for name, section, kind in (
+        ("runtime.gcdata", "__data", Kind.DATA),
+        ("runtime.gcbss", "__bss", Kind.BSS),
+    ):
+        placed = next(p for p in data if p.name == section)
+        own = symbols.kind[placed.rows] == kind
+        program_bytes = gc_program(
+            program, symbols, placed.rows[own], placed.offset[own], placed.size
+        )
+        new = NewSymbol(name, Kind.RODATA, program_bytes)
+        symbols = _with_content(program.memory, symbols, builder.find(name), new)
+    return symbols
+
+
+def _with_content(memory: Memory, symbols: Symbols, row: int, new: NewSymbol) -> Symbols:
+    """Other contents, and their size, for one row."""
+    columns = {name: getattr(symbols, name).copy() for name in ("size", "data_offset", "data_size")}
+    columns["size"][row] = new.size if new.size >= 0 else len(new.content)
+    columns["data_offset"][row] = memory.add(new.content)
+    columns["data_size"][row] = len(new.content)
+    return with_columns(symbols, **columns)
