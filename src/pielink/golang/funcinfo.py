@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pielink.arrays import ranges
 from pielink.blocks import windows
 from pielink.errors import FormatError
-from pielink.arrays import ranges
 from pielink.tables import I4, I8, U1, U4, Aux, Auxes, Bool, Symbols
 
 if TYPE_CHECKING:
