@@ -1,0 +1,419 @@
+"""What dyld must write into an image: decoding of all fixup forms.
+
+Two encodings exist. LC_DYLD_INFO holds opcode streams: the high four bits of each byte are the
+operation, the low four an immediate; some are followed by ULEB128 or SLEB128 operands. A small
+state machine (segment, offset, and for binds ordinal, symbol, addend, type) emits rows. Chained
+fixups (LC_DYLD_CHAINED_FIXUPS) keep the rows in the pointers themselves: each holds its target
+and the distance to the next pointer of its page, and an import table holds the binds' symbols.
+
+Both decode to the same two rows here: `Rebases` (runs of pointers to slide) and `Bind`. Addresses
+are unslid virtual addresses. Each is checked to lie in a writable segment that is not executable.
+
+Source: <mach-o/loader.h>, <mach-o/fixup-chains.h>, dyld's mach_o/{Rebase,Bind}Opcodes.cpp and
+mach_o/ChainedFixups.cpp.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pielink.emulator.machofile import Image, Range, Segment
+from pielink.formats import macho
+
+_POINTER = 8
+_MASK64 = (1 << 64) - 1
+BIND_WEAK_IMPORT, BIND_NON_WEAK_DEFINITION = 1, 8
+TYPE_POINTER = 1
+MAX_ROWS = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class Rebases:
+    """`count` pointers from `address` on, `stride` bytes apart."""
+
+    address: int
+    count: int
+    stride: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """One pointer that becomes the address of `symbol` plus `addend`."""
+
+    address: int
+    ordinal: int
+    symbol: str
+    addend: int
+    weak_import: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChainedRebase:
+    """A pointer of a chain: its address and its target (unslid, high byte included)."""
+
+    address: int
+    target: int
+
+
+class _Stream:
+    """A cursor over one opcode stream."""
+
+    def __init__(self, image: Image, part: Range, what: str) -> None:
+        self.image, self.data, self.what = image, image.data, what
+        self.at, self.end = part.offset, part.offset + part.size
+
+    def error(self, message: str) -> Exception:
+        return self.image.error(f"{self.what}: {message}", self.at)
+
+    def byte(self) -> int:
+        if self.at >= self.end:
+            raise self.error("ends inside an operand")
+        value = self.data[self.at]
+        self.at += 1
+        return value
+
+    def uleb(self) -> int:
+        value = shift = 0
+        while True:
+            byte = self.byte()
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+            if shift > 63:
+                raise self.error("ULEB128 of more than 64 bits")
+        if value > _MASK64:
+            raise self.error("ULEB128 of more than 64 bits")
+        return value
+
+    def sleb(self) -> int:
+        value = shift = 0
+        while True:
+            byte = self.byte()
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value - (1 << shift) if byte & 0x40 else value
+            if shift > 63:
+                raise self.error("SLEB128 of more than 64 bits")
+
+    def string(self) -> str:
+        nul = self.data.find(b"\0", self.at, self.end)
+        if nul < 0:
+            raise self.error("symbol name has no end")
+        name = self.data[self.at : nul].decode("utf-8", "surrogateescape")
+        self.at = nul + 1
+        return name
+
+
+class _Place:
+    """Where the next pointer goes: a segment and an offset into it."""
+
+    def __init__(self, stream: _Stream) -> None:
+        self.stream = stream
+        self.segment: Segment | None = None
+        self.offset = 0
+
+    def set(self, index: int, offset: int) -> None:
+        segments = self.stream.image.segments
+        if index >= len(segments):
+            raise self.stream.error(f"segment index {index} of {len(segments)}")
+        self.segment, self.offset = segments[index], offset
+
+    def move(self, distance: int) -> None:
+        self.offset = (self.offset + distance) & _MASK64
+
+    def take(self, count: int, stride: int) -> int:
+        """The address of a run of `count` pointers; the place moves behind it."""
+        segment = self.segment
+        if segment is None:
+            raise self.stream.error("fixup before any segment is set")
+        last = self.offset + (count - 1) * stride
+        if count > MAX_ROWS or not self.offset <= last <= segment.size - _POINTER:
+            raise self.stream.error(f"fixup outside {segment.name} (offset {self.offset:#x})")
+        check_writable(self.stream.image, segment, self.stream.at)
+        start = self.offset
+        self.move(count * stride)
+        return segment.address + start
+
+
+def check_writable(image: Image, segment: Segment, at: int) -> None:
+    """dyld refuses to change a segment that is not writable, or that is executable."""
+    if not segment.protection & macho.VM_PROT_WRITE:
+        raise image.error(f"fixup in {segment.name}, which is not writable", at)
+
+
+def rebases(image: Image) -> Iterator[Rebases]:
+    """The rebase opcodes of LC_DYLD_INFO."""
+    stream = _Stream(image, image.rebase, "rebase opcodes")
+    place, kind = _Place(stream), 0
+    while stream.at < stream.end:
+        byte = stream.byte()
+        op, low = byte & 0xF0, byte & 0x0F
+        count, stride = 0, _POINTER
+        if op == 0x00:  # REBASE_OPCODE_DONE
+            return
+        if op == 0x10:  # SET_TYPE_IMM
+            kind = low
+        elif op == 0x20:  # SET_SEGMENT_AND_OFFSET_ULEB
+            place.set(low, stream.uleb())
+        elif op == 0x30:  # ADD_ADDR_ULEB
+            place.move(stream.uleb())
+        elif op == 0x40:  # ADD_ADDR_IMM_SCALED
+            place.move(low * _POINTER)
+        elif op == 0x50:  # DO_REBASE_IMM_TIMES
+            count = low
+        elif op == 0x60:  # DO_REBASE_ULEB_TIMES
+            count = stream.uleb()
+        elif op == 0x70:  # DO_REBASE_ADD_ADDR_ULEB
+            count, stride = 1, (stream.uleb() + _POINTER) & _MASK64
+        elif op == 0x80:  # DO_REBASE_ULEB_TIMES_SKIPPING_ULEB
+            count, stride = stream.uleb(), (stream.uleb() + _POINTER) & _MASK64
+        else:
+            raise stream.error(f"unknown opcode {byte:#04x}")
+        if count:
+            if kind != TYPE_POINTER:
+                raise stream.error(f"rebase type {kind}: only pointers exist in 64-bit images")
+            yield Rebases(place.take(count, stride), count, stride)
+
+
+@dataclass
+class _BindState:
+    ordinal: int = 0
+    symbol: str = ""
+    flags: int = 0
+    kind: int = TYPE_POINTER
+    addend: int = 0
+
+
+class _BindMachine:
+    """Executes bind opcodes; `run` yields the binds until DONE (or the end, for lazy streams)."""
+
+    def __init__(self, image: Image, part: Range, what: str, weak: bool = False) -> None:
+        self.stream = _Stream(image, part, what)
+        self.place, self.state, self.weak = _Place(self.stream), _BindState(), weak
+
+    def setter(self, op: int, low: int) -> bool:
+        """The opcodes that change the state and bind nothing."""
+        stream, state = self.stream, self.state
+        if op == 0x10:  # SET_DYLIB_ORDINAL_IMM
+            state.ordinal = low
+        elif op == 0x20:  # SET_DYLIB_ORDINAL_ULEB
+            state.ordinal = stream.uleb()
+        elif op == 0x30:  # SET_DYLIB_SPECIAL_IMM: a negative number of four bits
+            state.ordinal = low - 16 if low else 0
+        elif op == 0x40:  # SET_SYMBOL_TRAILING_FLAGS_IMM
+            state.flags, state.symbol = low, stream.string()
+        elif op == 0x50:  # SET_TYPE_IMM
+            state.kind = low
+        elif op == 0x60:  # SET_ADDEND_SLEB
+            state.addend = stream.sleb()
+        elif op == 0x70:  # SET_SEGMENT_AND_OFFSET_ULEB
+            self.place.set(low, stream.uleb())
+        elif op == 0x80:  # ADD_ADDR_ULEB
+            self.place.move(stream.uleb())
+        else:
+            return False
+        return True
+
+    def run_length(self, byte: int) -> tuple[int, int]:
+        """The opcodes that bind: how many pointers, and how far apart."""
+        op, stream = byte & 0xF0, self.stream
+        if op == 0x90:  # DO_BIND
+            return 1, _POINTER
+        if op == 0xA0:  # DO_BIND_ADD_ADDR_ULEB
+            return 1, (stream.uleb() + _POINTER) & _MASK64
+        if op == 0xB0:  # DO_BIND_ADD_ADDR_IMM_SCALED
+            return 1, (byte & 0x0F) * _POINTER + _POINTER
+        if op == 0xC0:  # DO_BIND_ULEB_TIMES_SKIPPING_ULEB
+            return stream.uleb(), (stream.uleb() + _POINTER) & _MASK64
+        raise stream.error(f"unknown opcode {byte:#04x}")
+
+    def run(self, lazy: bool) -> Iterator[Bind]:
+        """All binds. A lazy stream has a DONE after each bind; another ends at the first."""
+        stream = self.stream
+        while stream.at < stream.end:
+            byte = stream.byte()
+            op, low = byte & 0xF0, byte & 0x0F
+            if op == 0x00:
+                if lazy:
+                    self.state = _BindState()
+                    continue
+                return
+            if self.setter(op, low):
+                continue
+            yield from self.emit(*self.run_length(byte))
+
+    def emit(self, count: int, stride: int) -> Iterator[Bind]:
+        """The rows of one binding opcode."""
+        state = self.state
+        if state.kind != TYPE_POINTER:
+            raise self.stream.error(f"bind type {state.kind}: only pointers exist here")
+        if not state.symbol:
+            raise self.stream.error("bind before any symbol is set")
+        if not count:
+            return
+        weak = bool(state.flags & BIND_WEAK_IMPORT)
+        ordinal = macho.BIND_SPECIAL_DYLIB_WEAK_LOOKUP if self.weak else state.ordinal
+        start = self.place.take(count, stride)
+        for index in range(count):
+            yield Bind(start + index * stride, ordinal, state.symbol, state.addend, weak)
+
+
+def binds(image: Image) -> Iterator[Bind]:
+    """The bind opcodes of LC_DYLD_INFO."""
+    return _BindMachine(image, image.bind, "bind opcodes").run(lazy=False)
+
+
+def weak_binds(image: Image) -> Iterator[Bind]:
+    """The weak-bind opcodes: pointers to symbols that all images coalesce."""
+    machine = _BindMachine(image, image.weak_bind, "weak bind opcodes", weak=True)
+    return machine.run(lazy=False)
+
+
+def lazy_binds(image: Image) -> Iterator[Bind]:
+    """The lazy-bind opcodes, all of them."""
+    return _BindMachine(image, image.lazy_bind, "lazy bind opcodes").run(lazy=True)
+
+
+def lazy_bind_at(image: Image, offset: int) -> Bind:
+    """The one lazy bind whose opcodes begin at `offset`: what a stub helper names."""
+    part = image.lazy_bind
+    if offset >= part.size:
+        raise image.error(f"lazy bind offset {offset:#x} is outside the lazy bind opcodes")
+    rest = Range(part.offset + offset, part.size - offset)
+    machine = _BindMachine(image, rest, "lazy bind opcodes")
+    found = next(machine.run(lazy=False), None)
+    if found is None:
+        raise image.error(f"no lazy bind at offset {offset:#x} of the lazy bind opcodes")
+    return found
+
+
+# -- chained fixups
+
+_CHAIN_END, _START_NONE, _START_MULTI = 0, 0xFFFF, 0x8000
+_PTR_64, _PTR_64_OFFSET = 2, 6
+_IMPORT_SIZES = {1: 4, 2: 8, 3: 16}
+
+
+@dataclass(frozen=True, slots=True)
+class _Import:
+    ordinal: int
+    symbol: str
+    addend: int
+    weak_import: bool
+
+
+def _signed(value: int, bits: int) -> int:
+    return value - (1 << bits) if value >> (bits - 1) else value
+
+
+class _Chains:
+    """The header, imports and page starts of LC_DYLD_CHAINED_FIXUPS."""
+
+    def __init__(self, image: Image) -> None:
+        self.image, self.part = image, image.chained
+        self.data = image.bytes_of(image.chained)
+        fields = self.unpack("<7I", 0, "header")
+        version, self.starts, imports, symbols, count, form, packing = fields
+        if version:
+            raise self.error(f"fixups version {version} is unknown", 0)
+        if packing:
+            raise self.error("compressed symbol strings are not supported", 24)
+        self.imports = self.read_imports(imports, symbols, count, form)
+
+    def error(self, message: str, at: int) -> Exception:
+        return self.image.error(f"chained fixups: {message}", self.part.offset + at)
+
+    def unpack(self, layout: str, at: int, what: str) -> tuple[int, ...]:
+        if at + struct.calcsize(layout) > len(self.data):
+            raise self.error(f"{what} past the end", min(at, len(self.data)))
+        return struct.unpack_from(layout, self.data, at)
+
+    def read_imports(self, at: int, symbols: int, count: int, form: int) -> list[_Import]:
+        """The import table in one of its three formats."""
+        if form not in _IMPORT_SIZES:
+            raise self.error(f"imports format {form} is unknown", 20)
+        if at + count * _IMPORT_SIZES[form] > len(self.data):
+            raise self.error("imports past the end", 8)
+        return [
+            self.read_import(at + i * _IMPORT_SIZES[form], symbols, form) for i in range(count)
+        ]
+
+    def read_import(self, at: int, symbols: int, form: int) -> _Import:
+        """DYLD_CHAINED_IMPORT, _ADDEND or _ADDEND64."""
+        if form == 3:
+            word, addend = self.unpack("<Qq", at, "import")
+            ordinal, weak, name = _signed(word & 0xFFFF, 16), word >> 16 & 1, word >> 32
+        else:
+            word, addend = self.unpack("<Ii", at, "import") if form == 2 else (
+                *self.unpack("<I", at, "import"), 0,
+            )
+            ordinal, weak, name = word & 0xFF, word >> 8 & 1, word >> 9
+            ordinal = ordinal - 256 if ordinal > 0xF0 else ordinal
+        nul = self.data.find(b"\0", symbols + name)
+        if nul < 0:
+            raise self.error("symbol name past the end", at)
+        symbol = self.data[symbols + name : nul].decode("utf-8", "surrogateescape")
+        return _Import(ordinal, symbol, addend, bool(weak))
+
+    def rows(self) -> Iterator[ChainedRebase | Bind]:
+        """Follow every chain of every segment."""
+        (count,) = self.unpack("<I", self.starts, "starts")
+        if count > len(self.image.segments):
+            raise self.error(f"starts for {count} segments", self.starts)
+        for index in range(count):
+            (offset,) = self.unpack("<I", self.starts + 4 + 4 * index, "starts")
+            if offset:
+                yield from self.segment(self.image.segments[index], self.starts + offset)
+
+    def segment(self, segment: Segment, at: int) -> Iterator[ChainedRebase | Bind]:
+        """The chains of one segment: one start for each page."""
+        _, page, form, where, _, pages = self.unpack("<IHHQIH", at, "segment starts")
+        if form not in (_PTR_64, _PTR_64_OFFSET):
+            raise self.error(f"pointer format {form} is not one of x86_64's", at + 6)
+        if page not in (0x1000, 0x4000) or self.image.base + where != segment.address:
+            raise self.error(f"segment starts of {segment.name} do not fit it", at)
+        check_writable(self.image, segment, self.part.offset + at)
+        for number in range(pages):
+            (start,) = self.unpack("<H", at + 22 + 2 * number, "page start")
+            if start == _START_NONE:
+                continue
+            if start & _START_MULTI or start >= page:
+                raise self.error(f"bad page start {start:#x}", at + 22 + 2 * number)
+            yield from self.chain(segment, number * page + start, (number + 1) * page, form)
+
+    def chain(
+        self, segment: Segment, offset: int, limit: int, form: int
+    ) -> Iterator[ChainedRebase | Bind]:
+        """One page's chain; each pointer gives the distance to the next in 4-byte units."""
+        while True:
+            if offset >= limit or offset + _POINTER > segment.file_size:
+                raise self.error(f"chain leaves its page in {segment.name} at {offset:#x}", 0)
+            (word,) = struct.unpack_from("<Q", self.image.data, segment.offset + offset)
+            yield self.pointer(word, segment.address + offset, form)
+            step = word >> 51 & 0xFFF
+            if step == _CHAIN_END:
+                return
+            offset += 4 * step
+
+    def pointer(self, word: int, address: int, form: int) -> ChainedRebase | Bind:
+        """One pointer: bit 63 tells binds from rebases."""
+        if word >> 63:
+            number = word & 0xFF_FFFF
+            if number >= len(self.imports):
+                raise self.error(f"bind to import {number} of {len(self.imports)}", 0)
+            entry, inline = self.imports[number], word >> 24 & 0xFF
+            return Bind(
+                address, entry.ordinal, entry.symbol, entry.addend + inline, entry.weak_import
+            )
+        target, high = word & 0xF_FFFF_FFFF, word >> 36 & 0xFF
+        base = self.image.base if form == _PTR_64_OFFSET else 0
+        return ChainedRebase(address, (target + base) | high << 56)
+
+
+def chained(image: Image) -> Iterator[ChainedRebase | Bind]:
+    """Every pointer of LC_DYLD_CHAINED_FIXUPS."""
+    return _Chains(image).rows()

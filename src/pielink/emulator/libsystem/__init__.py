@@ -1,0 +1,27 @@
+"""The emulated libraries by install name. Importing this package declares all their functions."""
+
+from __future__ import annotations
+
+from pielink.emulator.abi import Library
+from pielink.emulator.libsystem import (  # noqa: F401 - each declares its functions
+    descriptors,
+    directories,
+    heap,
+    kqueue,
+    locks,
+    memory,
+    names,
+    paths,
+    process,
+    signals,
+    sockets,
+    sysctl,
+    threads,
+    time,
+)
+from pielink.emulator.libsystem.corefoundation import corefoundation
+from pielink.emulator.libsystem.library import libresolv, libsystem
+
+LIBRARIES: dict[str, Library] = {
+    library.install_name: library for library in (libsystem, libresolv, corefoundation)
+}
