@@ -207,6 +207,14 @@ class _Walk:
         relocs, objects = self.program.relocs, self.program.slots.object[source]
         return self.program.resolve(objects, relocs.package[row], relocs.symbol[row])
 
+    def marked(self, row: I8, source: I4) -> I4:
+        """What these markers are about."""
+        found = self.targets(row, source)
+        if not found.all():
+            slot = int(source[np.argmin(found)])
+            raise typedata.malformed(self.program, slot, "has a marker that refers to nothing")
+        return found
+
     def is_type(self, slots: I4) -> Bool:
         """Which of these are type descriptors."""
         found: Bool = (self.program.slots.flags[slots] & FLAG_GO_TYPE) != 0
@@ -227,7 +235,7 @@ class _Walk:
 
     def see_conversion(self, row: I8, source: I4) -> list[I4]:
         """USEIFACE: a type, or the concrete type of an itab, is converted to an interface."""
-        types = self.targets(row, source)
+        types = self.marked(row, source)
         itab = np.flatnonzero(self.program.slots.flags2[types] & FLAG2_ITAB)
         if len(itab):
             offsets = np.full(len(itab), typedata.ITAB_TYPE_OFFSET)
@@ -240,12 +248,12 @@ class _Walk:
 
     def see_interface_calls(self, row: I8, source: I4) -> list[I4]:
         """USEIFACEMETHOD: a method of an interface type is called."""
-        self.methods.call(self.targets(row, source), self.program.relocs.addend[row])
+        self.methods.call(self.marked(row, source), self.program.relocs.addend[row])
         return []
 
     def see_named_calls(self, row: I8, source: I4) -> list[I4]:
         """USENAMEDMETHOD: any method of that name is called."""
-        self.methods.call_by_name(self.targets(row, source))
+        self.methods.call_by_name(self.marked(row, source))
         return []
 
     def called_methods(self) -> list[I4]:
