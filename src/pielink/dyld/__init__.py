@@ -7,8 +7,8 @@ NumPy structured arrays; their dtypes are `REBASE` and `BIND` here. A malformed 
 
 from __future__ import annotations
 
-from pielink.dyld import bind, rebase
+from pielink.dyld import bind, lazy_bind, rebase, weak_bind
 from pielink.dyld.columns import BIND, REBASE
 from pielink.dyld.errors import DyldInfoError
 
-__all__ = ["BIND", "REBASE", "DyldInfoError", "bind", "rebase"]
+__all__ = ["BIND", "REBASE", "DyldInfoError", "bind", "lazy_bind", "rebase", "weak_bind"]

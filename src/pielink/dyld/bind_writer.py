@@ -73,41 +73,47 @@ _COSTS = CostModel(single_cost, _repeat_cost, _residual_cost)
 
 def changes(column: npt.NDArray[np.generic]) -> Bools:
     """True where a row differs from the one before; the first row does: (n,)."""
-    return np.append(True, column[1:] != column[:-1])
+    differs = np.ones(len(column), np.bool_)
+    np.not_equal(column[1:], column[:-1], out=differs[1:])
+    return differs
 
 
 def emit(rows: Rows, names: Sequence[bytes], ordinals: bool) -> bytes:
     """Write a stream that binds the rows (n >= 1) in the given order, and DONE.
 
-    ordinals: whether the stream names libraries. Consecutive rows share what they agree in.
+    ordinals: whether the stream names libraries. Consecutive rows share what they agree in. A row
+    of type 0 only sets its symbol.
     """
     new_symbol = changes(rows["name"]) | changes(rows["flags"])
-    new_type, new_addend = changes(rows["type"]), changes(rows["addend"])
-    new_addend[0] = rows["addend"][0] != 0
-    new_ordinal = changes(rows["ordinal"]) if ordinals else np.zeros(len(rows), np.bool_)
-    chosen, sets = _plan(rows, new_symbol | new_type | new_addend | new_ordinal)
-    slot = np.zeros(len(rows), np.int64)
-    slot[chosen.first] = np.arange(len(chosen.first))
+    bound = np.flatnonzero(rows["type"])
+    binds = rows[bound]
+    new_type, new_addend = changes(binds["type"]), changes(binds["addend"])
+    new_addend[:1] = binds["addend"][:1] != 0
+    new_ordinal = changes(binds["ordinal"]) if ordinals else np.zeros(len(binds), np.bool_)
+    starts = changes(np.cumsum(new_symbol)[bound]) | new_type | new_addend | new_ordinal
+    chosen, sets = _plan(binds, starts)
+    # A slot for each opcode that binds and for each row that does not.
+    slot_rows = np.sort(np.append(np.flatnonzero(rows["type"] == 0), bound[chosen.first]))
+    do = np.searchsorted(slot_rows, bound[chosen.first])
     moves = np.flatnonzero(chosen.residual)
 
-    def at(rows_where: Bools) -> tuple[I8, Rows]:
-        where = np.flatnonzero(rows_where)
-        return slot[where], rows[where]
+    def at(which: Bools) -> tuple[I8, Rows]:
+        return np.searchsorted(slot_rows, bound[which]), binds[which]
 
     ordinal_at, ordinal_rows = at(new_ordinal)
-    symbol_at, symbol_rows = at(new_symbol)
     type_at, type_rows = at(new_type)
     addend_at, addend_rows = at(new_addend)
+    symbol_rows = np.flatnonzero(new_symbol)
     pieces = [
         (ordinal_at, ordinal_opcodes(ordinal_rows["ordinal"].astype(np.int64))),
-        (symbol_at, symbol_opcodes(symbol_rows, names)),
+        (np.searchsorted(slot_rows, symbol_rows), symbol_opcodes(rows[symbol_rows], names)),
         (type_at, plain(macho.BIND_OPCODE_SET_TYPE_IMM | type_rows["type"])),
         (addend_at, addend_opcodes(addend_rows["addend"])),
-        (sets, segment_opcodes(rows[chosen.first[sets]])),
-        (np.arange(len(chosen.first)), _do_opcodes(chosen)),
-        (moves, _add_opcodes(chosen.residual[moves])),
+        (do[sets], segment_opcodes(binds[chosen.first[sets]])),
+        (do, _do_opcodes(chosen)),
+        (do[moves], _add_opcodes(chosen.residual[moves])),
     ]
-    return assemble(pieces, len(chosen.first))[0].tobytes()
+    return assemble(pieces, len(slot_rows))[0].tobytes()
 
 
 def _plan(rows: Rows, starts: Bools) -> tuple[Plan, I8]:
@@ -115,6 +121,9 @@ def _plan(rows: Rows, starts: Bools) -> tuple[Plan, I8]:
 
     starts: (n,) rows where an opcode has to start.
     """
+    if not len(rows):
+        none = np.zeros(0, np.int64)
+        return Plan(none, none, none, none), none
     segment, offset = rows["segment"], rows["offset"].astype(np.int64)
     gap = np.append(offset[1:] - offset[:-1] - POINTER_SIZE, -1)
     gap[:-1][segment[1:] != segment[:-1]] = -1
