@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 
 import numpy as np
 
@@ -54,6 +55,9 @@ from pielink.tables import (
     with_columns,
 )
 
+# getrusage counts kibibytes, but bytes on macOS.
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
 
 @dataclass(slots=True)
 class LinkResult:
@@ -67,19 +71,22 @@ class LinkResult:
     imports: Imports
     info: DyldInfo
     timings: dict[str, float] = field(default_factory=dict)  # pass -> seconds
+    peak_memory: dict[str, int] = field(default_factory=dict)  # pass -> the process's, in bytes
 
 
 class _Clock:
-    """Times the passes."""
+    """Times the passes and notes the process's peak resident size after each."""
 
     def __init__(self) -> None:
         self.timings: dict[str, float] = {}
+        self.peak_memory: dict[str, int] = {}
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
         self.timings[name] = self.timings.get(name, 0.0) + time.perf_counter() - start
+        self.peak_memory[name] = getrusage(RUSAGE_SELF).ru_maxrss * RSS_UNIT
 
 
 def link(options: LinkOptions) -> LinkResult:
@@ -250,7 +257,15 @@ def link(options: LinkOptions) -> LinkResult:
     if not options.strip_dwarf:
         print("pielink: debug info (DWARF) is left out; -w says so too", file=sys.stderr)
     return LinkResult(
-        Path(options.output), symbols, relocs, layout, fixups, imports, info, timed.timings
+        Path(options.output),
+        symbols,
+        relocs,
+        layout,
+        fixups,
+        imports,
+        info,
+        timed.timings,
+        timed.peak_memory,
     )
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import pielink
 from pielink.golang.flags import link_options, parse_flags, usage
 from pielink.options import BuildConfig, LinkOptions
+
+if TYPE_CHECKING:
+    from pielink.pipeline import LinkResult
 
 
 def main(argv: list[str]) -> int:
@@ -28,5 +32,33 @@ def run(options: LinkOptions) -> int:
     # No pass multiplies matrices: BLAS threads would only cost time. This must come before NumPy is
     # imported, which pielink.link does.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    pielink.link(options)
+    result = pielink.link(options)
+    if options.verbose:
+        print("\n".join(trace(options, result)))
+    if options.benchmark:
+        print("\n".join(benchmark(result, options.benchmark)))
     return 0
+
+
+def trace(options: LinkOptions, result: LinkResult) -> list[str]:
+    """What -v prints, one fact a line."""
+    table = "off" if options.strip_symbols else "on"
+    dylibs = ", ".join(result.imports.dylibs)
+    return [
+        f"build mode: {options.build_mode}, symbol table: {table}",
+        f"{len(result.symbols)} symbols, {len(result.relocs)} relocations",
+        f"{len(result.fixups.rebase_address)} rebases, {len(result.fixups.bind_address)} binds",
+        f"dylibs: {dylibs}",
+    ]
+
+
+def benchmark(result: LinkResult, kind: str) -> list[str]:
+    """What -benchmark prints: a line per pass, in the format of Go's benchmarks."""
+    if kind == "mem":
+        peaks = result.peak_memory.items()
+        return [f"Benchmark{name.capitalize()} 1 {peak} peak-B" for name, peak in peaks]
+    rows = {**result.timings, "total time": sum(result.timings.values())}
+    return [
+        f"Benchmark{name.title().replace(' ', '')} 1 {int(seconds * 1e9)} ns/op"
+        for name, seconds in rows.items()
+    ]
