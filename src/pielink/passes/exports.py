@@ -1,0 +1,83 @@
+"""What the program offers to others: which symbols dyld finds by name, and under which names.
+
+Three sources: cgo's export directives, `-exported-symbol NAME` (which also keeps the symbol in
+the program, as with Apple's linker), and `-export-dynamic` (every symbol that is neither local to
+a file nor made for merging). A symbol is exported under the name that it has in the symbol table;
+those of cgo directives under the name that C code knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from pielink.errors import Problems
+from pielink.golang.cgo import Export
+from pielink.options import LinkOptions
+from pielink.passes.fixups import is_text
+from pielink.passes.symtab import Exports, visible
+from pielink.program import Program
+from pielink.tables import ABI0, ABI_INTERNAL, I4, STATIC, Kind, Layout, Symbols
+
+OPTION = "-exported-symbol"
+
+
+def named_slots(program: Program, names: Sequence[str]) -> I4:
+    """The slots that -exported-symbol names: roots of the live program, in the order of `names`.
+
+    A Go function comes before an assembly function of that name. LinkError for names that nobody
+    defines.
+    """
+    encoded = [name.encode("utf-8", "surrogateescape") for name in names]
+    found = np.zeros(len(names), np.int32)
+    for version in (ABI0, ABI_INTERNAL):
+        slots = program.lookup([(name, version) for name in encoded])
+        defined = ~np.isin(program.slots.kind[slots], (Kind.UNDEFINED, Kind.DYNIMPORT))
+        found = np.where((slots > 0) & defined, slots, found)
+    problems = Problems()
+    for name, slot in zip(names, found.tolist(), strict=True):
+        if not slot:
+            message = f"{OPTION}: the program defines no such symbol (go tool nm lists them)"
+            problems.add(message, symbol=name)
+    problems.raise_if_any()
+    return found
+
+
+def exports(
+    program: Program,
+    symbols: Symbols,
+    layout: Layout,
+    row_of_slot: I4,
+    cgo: Mapping[int, Export],
+    options: LinkOptions,
+) -> Exports:
+    """All exports, by ascending row; `cgo` maps slots to what the export directives say of them."""
+    name_of: dict[int, tuple[bytes, bool]] = {}
+    rows = row_of_slot[named_slots(program, options.exported_symbols)]
+    if options.export_dynamic:
+        shown = visible(program.memory, program.objects, symbols, layout)
+        shown &= ~symbols.local & (symbols.version != STATIC)
+        rows = np.append(rows, np.flatnonzero(shown))
+    for row in rows.tolist():
+        name_of[row] = (shown_name(program, symbols, row), True)
+    for slot, export in cgo.items():
+        if row := int(row_of_slot[slot]):
+            name_of[row] = (b"_" + export.name.encode(), export.dynamic)
+    ordered = sorted(name_of)
+    return Exports(
+        np.array(ordered, np.int32),
+        [name_of[row][0] for row in ordered],
+        np.array([name_of[row][1] for row in ordered], np.bool_),
+    )
+
+
+def shown_name(program: Program, symbols: Symbols, row: int) -> bytes:
+    """The name of one symbol in the symbol table; see passes.symtab."""
+    memory = program.memory
+    name = memory.get(int(symbols.name_offset[row]), int(symbols.name_size[row]))
+    if symbols.version[row] == ABI0 and is_text(symbols.kind[row : row + 1]).all():
+        other = program.lookup([(name, ABI_INTERNAL)])
+        if is_text(program.slots.kind[other]).all():
+            name += b".abi0"
+    return b"_" + name.replace("·".encode(), b".")
