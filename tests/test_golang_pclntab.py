@@ -14,8 +14,8 @@ from pielink.errors import FormatError, LinkError
 from pielink.golang import pclntab
 from pielink.golang.findfunctab import findfunctab as fast_findfunctab
 from pielink.golang.pcfiles import expand_file
-from pielink.golang.pclntab import PclnTables, append_tables
-from pielink.tables import ABI_INTERNAL, STATIC, Aux, Kind, Reloc
+from pielink.golang.pclntab import PclnTables
+from pielink.tables import ABI_INTERNAL, STATIC, Aux, Kind, Reloc, extend
 
 TEXT_START = 0x1001000
 
@@ -180,8 +180,8 @@ def test_relocations_of_funcdata_move_with_it(seed: int) -> None:
     program = Program(seed)
     plain = Tables(program.functions, program.entries(), program.files, program.assembly)
     fast, (made, symbols, relocs, _, row_of_slot) = program.link()
-    symbols, relocs = append_tables(symbols, relocs, made.memory, fast)
-    row = len(symbols) - len(fast.symbols) + fast.go_func
+    row = len(symbols) + [s.name for s in fast.symbols].index("go:func.*")
+    symbols, relocs = extend(symbols, relocs, made.memory, fast.symbols)
     start, count = int(symbols.reloc_start[row]), int(symbols.reloc_count[row])
     part = slice(start, start + count)
     assert (relocs.owner[part] == row).all()

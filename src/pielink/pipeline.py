@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from pielink.golang import fips
 from pielink.golang.cgo import Cgo, read_directives
 from pielink.golang.gcprog import gc_program
 from pielink.golang.markers import TEXT_MARKERS, data_markers
-from pielink.golang.pclntab import append_tables, pclntab
+from pielink.golang.pclntab import pclntab
 from pielink.golang.sections import DATA, section_plans
 from pielink.options import BuildMode, LinkOptions, Version
 from pielink.passes import fixups as dynamic_pass
@@ -32,6 +33,7 @@ from pielink.passes import text as text_pass
 from pielink.passes.arrange import arrange
 from pielink.passes.classify import classify
 from pielink.passes.dyld_info import DyldInfo, dyld_info
+from pielink.passes.exports import exports, named_slots
 from pielink.passes.live import live
 from pielink.passes.mark import place_markers
 from pielink.passes.reach import reach
@@ -86,6 +88,8 @@ class _Clock:
         start = time.perf_counter()
         yield
         self.timings[name] = self.timings.get(name, 0.0) + time.perf_counter() - start
+        unit = 1 if sys.platform == "darwin" else 1024
+        self.peak_memory[name] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
         self.peak_memory[name] = getrusage(RUSAGE_SELF).ru_maxrss * RSS_UNIT
 
 
@@ -113,7 +117,7 @@ def link(options: LinkOptions) -> LinkResult:
         reached = reach(
             program,
             [entry, b"runtime.unreachableMethod"],
-            _extra_roots(program, cgo),
+            _extra_roots(program, cgo, options),
             prune_weak_map=options.prune_weak_map,
         )
     # From here on symbols are rows of the table of live ones.
@@ -147,14 +151,10 @@ def link(options: LinkOptions) -> LinkResult:
         tables = pclntab(
             program, symbols, auxes, relocs, text_rows, address, base, options.config.goroot
         )
-        first = len(symbols)
-        symbols, relocs = append_tables(symbols, relocs, program.memory, tables)
     # The rest of the symbols that the linker makes; all rows but GOT and stubs exist from here on.
     with timed("symbols"):
-        names = builder.row_of_name | {
-            (s.name, ABI0): first + i for i, s in enumerate(tables.symbols)
-        }
-        late = SymbolBuilder(program, symbols, relocs, row_of_slot, row_of_name=names)
+        late = SymbolBuilder(program, symbols, relocs, row_of_slot, row_of_name=builder.row_of_name)
+        late.append(tables.symbols)
         symbols_pass.make_late_symbols(late, tables, text.size + 1, pie)
         symbols, relocs, late_special = late.finish()
         late_special[: len(special)] |= special
@@ -215,6 +215,7 @@ def link(options: LinkOptions) -> LinkResult:
         fips.put_sum(image, layout, early.fips, options.fips_output)
     # What dyld is told, the symbol table, and the load commands that describe all that.
     with timed("linkedit"):
+        exported = exports(program, symbols, layout, row_of_slot, cgo.exports, options)
         info = dyld_info(fixups, layout, imports) if pie else DyldInfo()
         table = symtab_pass.symtab(
             program.memory,
@@ -222,7 +223,7 @@ def link(options: LinkOptions) -> LinkResult:
             symbols,
             layout,
             imports,
-            _exports(cgo, row_of_slot),
+            exported,
             dynamic,
             lambda keys: _are_text(program, keys),
             options.strip_symbols,
@@ -257,23 +258,18 @@ def link(options: LinkOptions) -> LinkResult:
     if not options.strip_dwarf:
         print("pielink: debug info (DWARF) is left out; -w says so too", file=sys.stderr)
     return LinkResult(
-        Path(options.output),
-        symbols,
-        relocs,
-        layout,
-        fixups,
-        imports,
-        info,
-        timed.timings,
-        timed.peak_memory,
+        *(Path(options.output), symbols, relocs, layout, fixups, imports, info),
+        timings=timed.timings,
+        peak_memory=timed.peak_memory,
     )
 
 
-def _extra_roots(program: Program, cgo: Cgo) -> I4:
+def _extra_roots(program: Program, cgo: Cgo, options: LinkOptions) -> I4:
     """What is live besides the entry: exports, and symbols that the linker completes."""
     completed = program.lookup([(name.encode(), ABI0) for name in symbols_pass.COMPLETED])
     exported = [slot for slot, export in cgo.exports.items() if export.dynamic]
-    roots = np.concatenate([completed, np.array(exported, np.int32)])
+    named = named_slots(program, options.exported_symbols)
+    roots = np.concatenate([completed, named, np.array(exported, np.int32)])
     return roots[roots > 0].astype(np.int32)
 
 
@@ -289,15 +285,6 @@ def _imports(cgo: Cgo, row_of_slot: I4) -> Imports:
         ordinal=np.array([number.get(entry.library, -2) for _, entry in rows], np.int32),
         weak=np.zeros(len(rows), np.bool_),
         dylibs=cgo.dylibs,
-    )
-
-
-def _exports(cgo: Cgo, row_of_slot: I4) -> symtab_pass.Exports:
-    rows = [(int(row_of_slot[s]), e) for s, e in cgo.exports.items() if row_of_slot[s]]
-    return symtab_pass.Exports(
-        np.array([row for row, _ in rows], np.int32),
-        [b"_" + export.name.encode() for _, export in rows],
-        np.array([export.dynamic for _, export in rows], np.bool_),
     )
 
 

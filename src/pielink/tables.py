@@ -48,45 +48,46 @@ class Kind(IntEnum):
     TEXT_END = 5
     STUBS = 6
     GO_STRING = 7
-    GC_BITS = 8
-    RODATA = 9
-    RODATA_FIPS_START = 10
-    RODATA_FIPS = 11
-    RODATA_FIPS_END = 12
-    RODATA_END = 13
-    TYPELINK = 14
-    ITABLINK = 15
-    PCLNTAB = 16
-    RODATA_RELRO = 17
-    TYPE = 18
-    GO_FUNC = 19
-    GOT_RELRO = 20
-    FIRST_WRITABLE = 21
-    BUILD_INFO = 22
-    FIPS_INFO = 23
-    MODULE_DATA = 24
-    GOT = 25
-    NOPTR_DATA = 26
-    NOPTR_DATA_FIPS_START = 27
-    NOPTR_DATA_FIPS = 28
-    NOPTR_DATA_FIPS_END = 29
-    NOPTR_DATA_END = 30
-    DATA = 31
-    DATA_FIPS_START = 32
-    DATA_FIPS = 33
-    DATA_FIPS_END = 34
-    DATA_END = 35
-    BSS = 36
-    NOPTR_BSS = 37
-    GC_MASK = 38
-    FUZZ_COUNTER = 39
-    COVERAGE_COUNTER = 40
-    COVERAGE_AUXVAR = 41
-    TLS_BSS = 42
-    FIRST_UNALLOCATED = 43
-    DYNIMPORT = 44  # defined by a dylib
-    HOST_OBJECT = 45  # declared by cgo, to be defined by a host object
-    DWARF = 46
+    FUNC_START = 8  # of releases with type links: the marker of read-only func values
+    GC_BITS = 9
+    RODATA = 10
+    RODATA_FIPS_START = 11
+    RODATA_FIPS = 12
+    RODATA_FIPS_END = 13
+    RODATA_END = 14
+    TYPELINK = 15
+    ITABLINK = 16
+    PCLNTAB = 17
+    RODATA_RELRO = 18
+    TYPE = 19
+    GO_FUNC = 20
+    GOT_RELRO = 21
+    FIRST_WRITABLE = 22
+    BUILD_INFO = 23
+    FIPS_INFO = 24
+    MODULE_DATA = 25
+    GOT = 26
+    NOPTR_DATA = 27
+    NOPTR_DATA_FIPS_START = 28
+    NOPTR_DATA_FIPS = 29
+    NOPTR_DATA_FIPS_END = 30
+    NOPTR_DATA_END = 31
+    DATA = 32
+    DATA_FIPS_START = 33
+    DATA_FIPS = 34
+    DATA_FIPS_END = 35
+    DATA_END = 36
+    BSS = 37
+    NOPTR_BSS = 38
+    GC_MASK = 39
+    FUZZ_COUNTER = 40
+    COVERAGE_COUNTER = 41
+    COVERAGE_AUXVAR = 42
+    TLS_BSS = 43
+    FIRST_UNALLOCATED = 44
+    DYNIMPORT = 45  # defined by a dylib
+    HOST_OBJECT = 46  # declared by cgo, to be defined by a host object
+    DWARF = 47
 
 
 class Reloc(IntEnum):
@@ -134,7 +135,7 @@ class Aux(IntEnum):
 FLAG_DUPOK, FLAG_LOCAL, FLAG_TYPELINK, FLAG_LEAF = 1, 2, 4, 8
 FLAG_NOSPLIT, FLAG_REFLECT_METHOD, FLAG_GO_TYPE = 16, 32, 64
 FLAG2_USED_IN_IFACE, FLAG2_ITAB, FLAG2_DICT, FLAG2_PKG_INIT = 1, 2, 4, 8
-FLAG2_LINKNAME, FLAG2_LINKNAME_STD, FLAG2_ABI_WRAPPER = 16, 32, 64
+FLAG2_LINKNAME = 16  # the flags above it differ between releases: see golang/release.py
 
 # Blocks of a Go object that hold symbol entries, in file order: Slots.block.
 BLOCK_DEF, BLOCK_HASHED64, BLOCK_HASHED, BLOCK_NONPKG_DEF, BLOCK_NONPKG_REF = range(5)
@@ -306,7 +307,7 @@ class NewSymbol:
     align: int = 0
     local: bool = False
     version: int = ABI0
-    relocs: list[NewReloc] = field(default_factory=list)
+    relocs: list[NewReloc] | Relocs = field(default_factory=list)  # owners do not matter
 
 
 T = TypeVar("T")
@@ -318,12 +319,13 @@ def take(table: T, rows: Any) -> T:
     return type(table)(**columns)
 
 
-def concatenate(first: T, second: T) -> T:
-    """The rows of both tables; dtypes are those of the first."""
+def concatenate(first: T, *others: T) -> T:
+    """The rows of all tables; dtypes are those of the first."""
     columns = {}
     for f in fields(first):  # type: ignore[arg-type]
-        head, tail = getattr(first, f.name), getattr(second, f.name)
-        columns[f.name] = np.concatenate([head, np.asarray(tail).astype(head.dtype)])
+        head = getattr(first, f.name)
+        tails = [np.asarray(getattr(other, f.name)).astype(head.dtype) for other in others]
+        columns[f.name] = np.concatenate([head, *tails])
     return type(first)(**columns)
 
 
@@ -332,9 +334,8 @@ def extend(
 ) -> tuple[Symbols, Relocs]:
     """Append symbols made by the linker; their rows start at len(symbols), in list order."""
     count, first = len(new), len(symbols)
-    names = [s.name.encode() for s in new]
+    names = [s.name.encode("utf-8", "surrogateescape") for s in new]
     start = np.cumsum([0, *(len(s.relocs) for s in new)]) + len(relocs)
-    rows = [(first + i, r) for i, s in enumerate(new) for r in s.relocs]
     added = Symbols(
         slot=np.zeros(count, np.int32),
         object=np.zeros(count, np.int32),
@@ -354,16 +355,34 @@ def extend(
         aux_start=np.zeros(count, np.int64),
         aux_count=np.zeros(count, np.int64),
     )
-    added_relocs = Relocs(
-        owner=np.array([owner for owner, _ in rows], np.int32),
-        offset=np.array([r.offset for _, r in rows], np.int32),
-        size=np.array([r.size for _, r in rows], np.uint8),
-        type=np.array([r.type for _, r in rows], np.uint16),
-        weak=np.zeros(len(rows), np.bool_),
-        addend=np.array([r.addend for _, r in rows], np.int64),
-        target=np.array([r.target for _, r in rows], np.int32),
+    owned = [(first + i, s.relocs) for i, s in enumerate(new) if len(s.relocs)]
+    return concatenate(symbols, added), concatenate(relocs, *(_owned_by(*own) for own in owned))
+
+
+def _owned_by(row: int, relocs: list[NewReloc] | Relocs) -> Relocs:
+    if isinstance(relocs, Relocs):
+        return with_columns(relocs, owner=np.full(len(relocs), row, np.int32))
+    rows = ((r.offset, r.size, r.type, r.addend, r.target) for r in relocs)
+    columns = list(zip(*rows, strict=True))
+    dtypes = (np.int32, np.uint8, np.uint16, np.int64, np.int32)
+    offset, size, kind, addend, target = map(np.array, columns, dtypes)
+    weak = np.zeros(len(relocs), np.bool_)
+    owner = np.full(len(relocs), row, np.int32)
+    return Relocs(owner, offset, size, kind, weak, addend, target)
+
+
+def pointer_table(targets: I4, size: int = 8, kind: Reloc = Reloc.ADDR) -> Relocs:
+    """Relocations of a table whose entries of `size` bytes refer to one row of Symbols each."""
+    count = len(targets)
+    return Relocs(
+        owner=np.zeros(count, np.int32),
+        offset=np.arange(count, dtype=np.int32) * size,
+        size=np.full(count, size, np.uint8),
+        type=np.full(count, kind, np.uint16),
+        weak=np.zeros(count, np.bool_),
+        addend=np.zeros(count, np.int64),
+        target=targets.astype(np.int32),
     )
-    return concatenate(symbols, added), concatenate(relocs, added_relocs)
 
 
 @dataclass(frozen=True, slots=True)

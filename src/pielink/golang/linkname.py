@@ -16,9 +16,7 @@ from pielink.tables import (
     ABI_INTERNAL,
     BLOCK_NONPKG_DEF,
     BLOCK_NONPKG_REF,
-    FLAG2_ABI_WRAPPER,
     FLAG2_LINKNAME,
-    FLAG2_LINKNAME_STD,
     STATIC,
 )
 
@@ -26,10 +24,9 @@ from pielink.tables import (
 def check_linknames(program: Program, problems: Problems) -> None:
     """Add a problem for each reference by linkname that is not allowed."""
     slots, release = program.slots, program.release
-    marks = FLAG2_LINKNAME | (FLAG2_LINKNAME_STD if release.linkname_std else 0)
-    marked = (slots.flags2 & marks) != 0
+    marked = (slots.flags2 & (FLAG2_LINKNAME | release.flag2_linkname_std)) != 0
     assembly = (program.objects.flags[slots.object] & OBJ_FROM_ASSEMBLY) != 0
-    pulled = marked | assembly if release.linkname_std else marked
+    pulled = marked | assembly if release.flag2_linkname_std else marked
     named = (slots.name_size > 0) & (slots.version != STATIC)
     references = named & (slots.block == BLOCK_NONPKG_REF) & pulled
     variables = named & (slots.block == BLOCK_NONPKG_DEF) & marked & (slots.data_size == 0)
@@ -58,19 +55,17 @@ def _allowed(program: Program, slot: int, name: bytes, package: str) -> bool:
     home = int(slots.object[target])
     if not objects.flags[home] & OBJ_STD or objects.package[home] == package:
         return True
-    flags = int(slots.flags2[target])
-    if not program.release.linkname_std:
-        return bool(flags & (FLAG2_LINKNAME | FLAG2_ABI_WRAPPER))
-    if objects.flags[home] & OBJ_FROM_ASSEMBLY and not flags & (
-        FLAG2_LINKNAME | FLAG2_LINKNAME_STD
-    ):
+    flags, std = int(slots.flags2[target]), program.release.flag2_linkname_std
+    if not std:
+        return bool(flags & (FLAG2_LINKNAME | program.release.flag2_abi_wrapper))
+    if objects.flags[home] & OBJ_FROM_ASSEMBLY and not flags & (FLAG2_LINKNAME | std):
         if name.startswith(package.encode()) or b"." not in name:
             return True
         # An assembly function is pushed by a linkname on its ABI wrapper.
         twin = int(program.lookup([(name, ABI_INTERNAL - int(slots.version[target]))])[0])
         flags = int(slots.flags2[twin]) if twin else flags
     from_std = bool(objects.flags[slots.object[slot]] & OBJ_STD)
-    return bool(flags & FLAG2_LINKNAME) or (bool(flags & FLAG2_LINKNAME_STD) and from_std)
+    return bool(flags & FLAG2_LINKNAME) or (bool(flags & std) and from_std)
 
 
 def _unfrozen(package: str) -> str:

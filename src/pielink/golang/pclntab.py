@@ -48,14 +48,10 @@ from pielink.tables import (
     U4,
     Auxes,
     Kind,
-    Memory,
     NewSymbol,
     Reloc,
     Relocs,
     Symbols,
-    concatenate,
-    extend,
-    with_columns,
 )
 
 if TYPE_CHECKING:
@@ -77,8 +73,6 @@ class PclnTables:
     """
 
     symbols: list[NewSymbol]
-    go_func: int  # index of go:func.* in `symbols`
-    go_func_relocs: Relocs  # with owner 0; `append_tables` sets it
     funcdata: I4
     function_count: int
     first_function: int  # rows of Symbols
@@ -119,28 +113,10 @@ def pclntab(
     made = _new_symbols(contents, data, findfunctab(entry, end), len(functions), files.count)
     return PclnTables(
         symbols=made,
-        go_func=next(i for i, s in enumerate(made) if s.name == "go:func.*"),
-        go_func_relocs=data.relocs,
         funcdata=data.rows,
         function_count=len(functions),
         first_function=int(text[0]),
         last_function=int(text[-1]),
-    )
-
-
-def append_tables(
-    symbols: Symbols, relocs: Relocs, memory: Memory, tables: PclnTables
-) -> tuple[Symbols, Relocs]:
-    """Append the new symbols and the relocations of go:func.*."""
-    row = len(symbols) + tables.go_func
-    symbols, relocs = extend(symbols, relocs, memory, tables.symbols)
-    moved = tables.go_func_relocs
-    start, count = symbols.reloc_start.copy(), symbols.reloc_count.copy()
-    start[row], count[row] = len(relocs), len(moved)
-    moved = with_columns(moved, owner=np.full(len(moved), row, np.int32))
-    return (
-        with_columns(symbols, reloc_start=start, reloc_count=count),
-        concatenate(relocs, moved),
     )
 
 
@@ -271,11 +247,13 @@ def _new_symbols(
     first = MAGIC | MIN_INSTRUCTION << 48 | POINTER_SIZE << 56
     header = np.array([first, functions, files, 0, *tables.tolist()], "<u8").view(np.uint8)
     align = max(POINTER_SIZE, data.align)
+    functions_data = _symbol("go:func.*", data.content, data.align)
+    functions_data.relocs = data.relocs
     return [
         NewSymbol("runtime.pclntab", Kind.PCLNTAB, align=align, local=True),
         NewSymbol("runtime.pcheader", Kind.PCLNTAB, header, align=POINTER_SIZE, local=True),
         *made,
-        _symbol("go:func.*", data.content, data.align),
+        functions_data,
         NewSymbol("runtime.findfunctab", Kind.PCLNTAB, find, align=4, local=True),
     ]
 

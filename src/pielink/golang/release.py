@@ -20,7 +20,8 @@ class Release:
     name: str
     reloc_initorder: int  # R_INITORDER
     reloc_addrcuoff: int  # R_ADDRCUOFF
-    linkname_std: bool  # objects know the linkname flag for the standard library
+    flag2_linkname_std: int  # bit in Slots.flags2: pushed to the standard library; 0: unknown
+    flag2_abi_wrapper: int  # bit in Slots.flags2
     type_links: bool  # typelink and itablink tables are sections; later they lie among the types
     macos: tuple[int, int, int]  # LC_BUILD_VERSION
     sdk: tuple[int, int, int]
@@ -28,6 +29,11 @@ class Release:
     def _lines(self, stem: str) -> list[str]:
         text = (files("pielink.golang") / "data" / f"{stem}-{self.name}.txt").read_text()
         return [line for line in text.splitlines() if not line.startswith("#")]
+
+    @property
+    def dupok_yields(self) -> bool:
+        """Whether a definition that may be duplicated gives way to any that may not."""
+        return self.flag2_linkname_std != 0
 
     @cached_property
     def builtins(self) -> list[tuple[bytes, int]]:
@@ -50,8 +56,8 @@ class Release:
 RELEASES = {
     r.name: r
     for r in (
-        Release("1.26", 99, 95, False, True, (12, 0, 0), (12, 0, 0)),
-        Release("1.27", 102, 98, True, False, (13, 0, 0), (26, 2, 0)),
+        Release("1.26", 99, 95, 0, 32, True, (12, 0, 0), (12, 0, 0)),
+        Release("1.27", 102, 98, 32, 64, False, (13, 0, 0), (26, 2, 0)),
     )
 }
 

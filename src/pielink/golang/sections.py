@@ -75,7 +75,10 @@ def _with_type_links(pie: bool) -> tuple[list[SectionPlan], list[SectionPlan]]:
         SectionPlan("__itablink", (Kind.ITABLINK,)),
     ]
     if pie:
-        strings = (Kind.GO_STRING, Kind.GC_BITS, Kind.RODATA, *_FIPS_RODATA)
+        strings = (
+            *(Kind.GO_STRING, Kind.FUNC_START, Kind.GC_BITS, Kind.RODATA),
+            *_FIPS_RODATA,
+        )
         words = (Kind.TYPE, Kind.GO_FUNC, Kind.RODATA_RELRO)
         relocated = [SectionPlan("__rodata", words, lead=1), _GOT, *links]
         return [SectionPlan("__rodata", strings), _PCLNTAB], relocated

@@ -30,8 +30,9 @@ from pielink.errors import FormatError
 from pielink.program import Program
 from pielink.tables import I4, I8, U1, Bool
 
-COMMON_SIZE, FLAGS_OFFSET, KIND_OFFSET = 48, 20, 23
+COMMON_SIZE, FLAGS_OFFSET, KIND_OFFSET, NAME_OFFSET = 48, 20, 23, 40
 FLAG_UNCOMMON, UNCOMMON_SIZE, METHOD_SIZE = 1, 16, 16
+FLAG_EXTRA_STAR = 2  # the type's string begins with a "*" that is not its own
 ITAB_TYPE_OFFSET = 8
 ARRAY, CHAN, FUNC, INTERFACE, MAP, POINTER, SLICE, STRUCT = 17, 18, 19, 20, 21, 22, 23, 25
 
@@ -110,6 +111,22 @@ def name_bytes(program: Program, slot: int) -> bytes:
                 return data[at : at + length]
             break
     raise malformed(program, slot, "is a name that is cut short")
+
+
+def type_strings(program: Program, slots: I4) -> list[bytes]:
+    """The string of each type descriptor, as reflection gives it."""
+    offsets = np.full(len(slots), NAME_OFFSET, np.int64)
+    names = relocation_target(program, slots, offsets)
+    flags = program.memory.bytes[program.slots.data_offset[slots] + FLAGS_OFFSET]
+    star = (flags & FLAG_EXTRA_STAR) != 0
+    strings = (name_bytes(program, slot) for slot in names.tolist())
+    return [text[1:] if cut else text for text, cut in zip(strings, star.tolist(), strict=True)]
+
+
+def string_ranks(strings: list[bytes]) -> I8:
+    """Numbers in the order of the strings, equal ones for equal strings."""
+    number = {text: rank for rank, text in enumerate(sorted(set(strings)))}
+    return np.array([number[text] for text in strings], np.int64)
 
 
 def malformed(program: Program, slot: int, why: str) -> FormatError:

@@ -12,15 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pielink.golang import typedata
 from pielink.golang.gosort import go_sort
 from pielink.golang.sequence import alignment
+from pielink.golang.typedata import string_ranks, type_strings
 from pielink.passes.text import place
 from pielink.program import Program
 from pielink.tables import FLAG2_ITAB, FLAG_TYPELINK, I4, I8, Bool, Kind, Symbols
-
-_FLAG_EXTRA_STAR = 2  # abi.TFlagExtraStar: the type's string has a "*" that is not its own
-_NAME_OFFSET = 40  # of a descriptor's reference to its string
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +79,3 @@ def _types(program: Program, symbols: Symbols, rows: I4, align: I8) -> tuple[I4,
 
 def _end(symbols: Symbols, align: I8, rows: I4, start: int) -> int:
     return place(symbols.size[rows], align[rows], start)[1]
-
-
-def type_strings(program: Program, slots: I4) -> list[bytes]:
-    """The string of each type descriptor, as reflection gives it."""
-    offsets = np.full(len(slots), _NAME_OFFSET, np.int64)
-    names = typedata.relocation_target(program, slots, offsets)
-    flags = program.memory.bytes[program.slots.data_offset[slots] + typedata.FLAGS_OFFSET]
-    star = (flags & _FLAG_EXTRA_STAR) != 0
-    strings = (typedata.name_bytes(program, slot) for slot in names.tolist())
-    return [text[1:] if cut else text for text, cut in zip(strings, star.tolist(), strict=True)]
-
-
-def string_ranks(strings: list[bytes]) -> I8:
-    """Numbers in the order of the strings, equal ones for equal strings."""
-    number = {text: rank for rank, text in enumerate(sorted(set(strings)))}
-    return np.array([number[text] for text in strings], np.int64)

@@ -265,10 +265,10 @@ def _fold(inputs: Inputs, loaded: Loaded, definitions: list[int], problems: Prob
         new_size = int(slots.size[new])
         old_dup = bool(slots.flags[winner] & FLAG_DUPOK)
         if slots.flags[new] & FLAG_DUPOK:
-            grows = size < new_size and (old_dup or not inputs.release.linkname_std)
+            grows = size < new_size and (old_dup or not inputs.release.dupok_yields)
             winner, size = (new, new_size) if grows else (winner, size)
             continue
-        if old_dup and inputs.release.linkname_std:
+        if old_dup and inputs.release.dupok_yields:
             winner, size = new, new_size
             continue
         old_bss = slots.kind[winner] in data_kinds and not slots.data_size[winner]

@@ -13,6 +13,8 @@ from pielink.golang.buildinfo import define_build_id, define_build_info
 from pielink.golang.inittasks import InitTasks, list_symbols
 from pielink.golang.pclntab import PclnTables
 from pielink.golang.prefix import path_to_prefix
+from pielink.golang.release import Release
+from pielink.golang.typelinks import define_type_links
 from pielink.options import Definition, LinkOptions
 from pielink.passes.read import Inputs
 from pielink.tables import ABI_INTERNAL, Kind, NewSymbol
@@ -90,18 +92,15 @@ def make_late_symbols(
     `text_size` is the size of __text in bytes.
     """
     release = builder.program.release
+    if release.type_links:
+        define_type_links(builder)
     for marker in markers.data_markers(release, pie):
         builder.define(marker.name, marker.kind, local=True, special=True)
     for name in ("gcdata", "gcbss"):
         builder.define(f"runtime.{name}", Kind.RODATA, local=True)
         builder.define(f"runtime.e{name}", Kind.RODATA, local=True, special=True)
-    for name, kind in (
-        ("type:*", Kind.TYPE),
-        ("go:string.*", Kind.GO_STRING),
-        ("go:funcdesc", Kind.GO_FUNC),
-        ("runtime.gcbits.*", Kind.GC_BITS),
-    ):
-        builder.define(name, kind, align=8, local=name != "type:*")
+    for name, kind in group_symbols(release, pie):
+        builder.define(name, kind, align=8, local=not name.startswith("type"))
     text_map = moduledata.text_section_map(builder.row("runtime.text"), text_size)
     builder.put(builder.row(moduledata.TEXT_MAP_NAME), text_map)
     row = builder.row(moduledata.NAME)
@@ -112,3 +111,18 @@ def make_late_symbols(
 def module_data(builder: SymbolBuilder, tables: PclnTables, numbers: dict[str, int]) -> NewSymbol:
     """The module data; its size and relocations do not depend on `numbers`."""
     return moduledata.module_data(builder.program, builder.find, builder.size, tables, numbers)
+
+
+def group_symbols(release: Release, pie: bool) -> list[tuple[str, Kind]]:
+    """Symbols of size 0 at the start of each group of symbols that the symbol table leaves out."""
+    strings, bits = ("go:string.*", Kind.GO_STRING), ("runtime.gcbits.*", Kind.GC_BITS)
+    if not (release.type_links and pie):
+        return [("type:*", Kind.TYPE), strings, ("go:funcdesc", Kind.GO_FUNC), bits]
+    return [
+        ("type:*", Kind.TYPE),
+        ("typerel.*", Kind.TYPE),
+        strings,
+        ("go:funcdesc", Kind.FUNC_START),
+        bits,
+        ("go:funcdescrel", Kind.GO_FUNC),
+    ]
