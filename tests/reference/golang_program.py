@@ -49,6 +49,10 @@ class Made:
     relocs: list[tuple[int, int, int, int, int]] = field(default_factory=list)
     # offset, size, type, addend, id of the target
 
+    def kept(self, left_out: tuple[Aux, ...]) -> list[tuple[Aux, int]]:
+        """The auxiliary symbols of other kinds."""
+        return [aux for aux in self.auxes if aux[0] not in left_out]
+
 
 @dataclass(frozen=True)
 class MadeProgram:
@@ -81,7 +85,7 @@ class MadeProgram:
 class Maker:
     """Collects symbols, then makes the tables."""
 
-    files: list[list[bytes]] = field(default_factory=lambda: [[]])  # of each object; 0: none
+    files: list[list[bytes]] = field(default_factory=lambda: [[], []])  # by object
     assembly: set[int] = field(default_factory=set)  # objects from the assembler
     release: str = "1.27"
     symbols: list[Made] = field(default_factory=list)
@@ -113,15 +117,13 @@ class Maker:
         """The program, the tables of its live symbols, and the row of each slot (0: not live)."""
         memory = Memory(np.zeros(1 << 22, np.uint8), 0)
         memory.add(bytes(64))
-        slots = self._columns(Slots, memory, self.symbols, "relocs", "auxes")
+        slots = self._columns(Slots, memory, self.symbols)
         live = [s for s in self.symbols if s.live]
         row_of_slot = np.zeros(len(self.symbols), np.int32)
         row_of_slot[[s.id for s in live]] = np.arange(len(live))
-        symbols = self._columns(Symbols, memory, live, "relocs", "auxes")
+        symbols = self._columns(Symbols, memory, live, left_out=(Aux.GOTYPE,))
         relocs = [(int(row_of_slot[s.id]), *r) for s in live for r in s.relocs]
-        auxes = [(int(row_of_slot[s.id]), *a) for s in live for a in s.auxes if a[0] != Aux.GOTYPE]
-        for made in (s for s in live if any(a[0] == Aux.GOTYPE for a in s.auxes)):
-            assert len(made.auxes) == 1
+        auxes = [(int(row_of_slot[s.id]), *a) for s in live for a in s.kept((Aux.GOTYPE,))]
         program = MadeProgram(
             memory,
             self._objects(memory),
@@ -139,9 +141,11 @@ class Maker:
             row_of_slot,
         )
 
-    def _columns(self, table: Any, memory: Memory, rows: list[Made], *_: str) -> Any:
+    def _columns(
+        self, table: Any, memory: Memory, rows: list[Made], left_out: tuple[Aux, ...] = ()
+    ) -> Any:
         names = [s.name.encode() for s in rows]
-        relocs, auxes = ([len(getattr(s, k)) for s in rows] for k in ("relocs", "auxes"))
+        relocs, auxes = [len(s.relocs) for s in rows], [len(s.kept(left_out)) for s in rows]
         known = {
             "canon": np.array([s.id for s in rows], np.int32),
             "slot": np.array([s.id for s in rows], np.int32),
