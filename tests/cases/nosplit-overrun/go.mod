@@ -1,0 +1,3 @@
+module overrun
+
+go 1.26
