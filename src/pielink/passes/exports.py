@@ -52,23 +52,26 @@ def exports(
     cgo: Mapping[int, Export],
     options: LinkOptions,
 ) -> Exports:
-    """All exports, by ascending row; `cgo` maps slots to what the export directives say of them."""
-    name_of: dict[int, tuple[bytes, bool]] = {}
+    """All exports; `cgo` maps slots to what the export directives say of them.
+
+    Of two symbols with one name a directive's comes first, then one that an option names. A symbol
+    can have several names.
+    """
+    found: dict[bytes, tuple[int, bool]] = {}
+    for slot, export in cgo.items():
+        if row := int(row_of_slot[slot]):
+            found[b"_" + export.name.encode()] = row, export.dynamic
     rows = row_of_slot[named_slots(program, options.exported_symbols)]
     if options.export_dynamic:
         shown = visible(program.memory, program.objects, symbols, layout)
         shown &= ~symbols.local & (symbols.version != STATIC)
         rows = np.append(rows, np.flatnonzero(shown))
     for row in rows.tolist():
-        name_of[row] = (shown_name(program, symbols, row), True)
-    for slot, export in cgo.items():
-        if row := int(row_of_slot[slot]):
-            name_of[row] = (b"_" + export.name.encode(), export.dynamic)
-    ordered = sorted(name_of)
+        found.setdefault(shown_name(program, symbols, row), (row, True))
     return Exports(
-        np.array(ordered, np.int32),
-        [name_of[row][0] for row in ordered],
-        np.array([name_of[row][1] for row in ordered], np.bool_),
+        np.array([row for row, _ in found.values()], np.int32),
+        list(found),
+        np.array([dynamic for _, dynamic in found.values()], np.bool_),
     )
 
 
