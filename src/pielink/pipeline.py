@@ -191,7 +191,6 @@ def link(options: LinkOptions) -> LinkResult:
             room,
             segments,
             rounding,
-            len(dynamic.stubs),
             options.data_address,
         )
         markers = [*TEXT_MARKERS, *data_markers(program.release, pie)]

@@ -39,13 +39,17 @@ _WRITABLE = [
     SectionPlan("__go_fipsinfo", (Kind.FIPS_INFO,), each=True),
     SectionPlan("__go_module", (Kind.MODULE_DATA,), optional=True),
     SectionPlan("__got", (Kind.GOT,), optional=True),
+    SectionPlan("__la_symbol_ptr", (Kind.LAZY_POINTERS,), optional=True),
     SectionPlan("__noptrdata", _NOPTR_DATA, aligned_by=1),
     SectionPlan("__data", _DATA, aligned_by=1),
     SectionPlan("__bss", (Kind.BSS,)),
     SectionPlan("__noptrbss", _NOPTR_BSS, aligned_by=1),
     SectionPlan("__go_fuzzcntrs", (Kind.FUZZ_COUNTER,), optional=True),
 ]
-_STUBS = SectionPlan("__symbol_stub1", (Kind.STUBS,), each=True)
+_STUBS = [
+    SectionPlan("__symbol_stub1", (Kind.STUBS,), each=True),
+    SectionPlan("__stub_helper", (Kind.STUB_HELPER,), optional=True),
+]
 _PCLNTAB = SectionPlan("__gopclntab", (Kind.PCLNTAB,))
 _GOT = SectionPlan("__got", (Kind.GOT_RELRO,), each=True)
 
@@ -65,7 +69,7 @@ def section_plans(release: Release, pie: bool) -> dict[str, list[SectionPlan]]:
         ]
     if not pie:
         read_only, relocated = read_only + relocated, []
-    return {TEXT: [_STUBS, *read_only], DATA_CONST: relocated, DATA: _WRITABLE}
+    return {TEXT: [*_STUBS, *read_only], DATA_CONST: relocated, DATA: _WRITABLE}
 
 
 def _with_type_links(pie: bool) -> tuple[list[SectionPlan], list[SectionPlan]]:

@@ -22,7 +22,19 @@ from pielink.tables import I4, I8, U1, Kind, Layout, Sections, Segments, Symbols
 
 _READ, _WRITE, _EXECUTE = macho.VM_PROT_READ, macho.VM_PROT_WRITE, macho.VM_PROT_EXECUTE
 _CODE = macho.S_ATTR_PURE_INSTRUCTIONS | macho.S_ATTR_SOME_INSTRUCTIONS
-_ZERO_FILL = (Kind.BSS, Kind.NOPTR_BSS, Kind.FUZZ_COUNTER)
+_FLAGS = {  # section flags by the first kind of symbol in it; others have none
+    Kind.STUBS: _CODE | macho.S_SYMBOL_STUBS,
+    Kind.STUB_HELPER: _CODE,
+    Kind.GOT: macho.S_NON_LAZY_SYMBOL_POINTERS,
+    Kind.GOT_RELRO: macho.S_NON_LAZY_SYMBOL_POINTERS,
+    Kind.LAZY_POINTERS: macho.S_LAZY_SYMBOL_POINTERS,
+    **dict.fromkeys((Kind.BSS, Kind.NOPTR_BSS, Kind.FUZZ_COUNTER), macho.S_ZEROFILL),
+}
+_INDIRECT = {  # section types with an entry in the indirect symbol table for so many bytes
+    macho.S_SYMBOL_STUBS: amd64.STUB_SIZE,
+    macho.S_NON_LAZY_SYMBOL_POINTERS: amd64.POINTER_SIZE,
+    macho.S_LAZY_SYMBOL_POINTERS: amd64.POINTER_SIZE,
+}
 _LIMIT = 2_000_000_000  # bytes of a section: 32-bit offsets must reach everything
 
 
@@ -80,20 +92,17 @@ def _section(
         offsets.append(offset - start)
     if end - start > _LIMIT:
         raise LinkError([Problem(f"too much data in section {plan.name} ({end - start} bytes)")])
-    stubs = plan.kinds == (Kind.STUBS,)
-    flags = _CODE | macho.S_SYMBOL_STUBS if stubs else 0
-    if plan.name == "__got":
-        flags = macho.S_NON_LAZY_SYMBOL_POINTERS
+    flags = _FLAGS.get(plan.kinds[0], 0)
     return Placed(
         plan.name,
-        flags | (macho.S_ZEROFILL if plan.kinds[0] in _ZERO_FILL else 0),
+        flags,
         align,
         start,
         end - start,
         np.concatenate(parts),
         np.concatenate(offsets),
         ends,
-        zero_fill=plan.kinds[0] in _ZERO_FILL,
+        zero_fill=flags == macho.S_ZEROFILL,
     )
 
 
@@ -114,20 +123,19 @@ def lay_out(
     header_room: int,
     segments: dict[str, list[Placed]],
     rounding: int,
-    stubs: int,
     data_address: int | None = None,
 ) -> Layout:
     """Give every section and symbol its address and place in the file.
 
     `text_address` is where the first function goes, `header_room` bytes after the start of
     __TEXT. `rounding` is the alignment of segments in memory and in the file. The indirect symbol
-    table has `stubs` entries for the stubs, then those for the GOT.
+    table has an entry for each stub and each pointer to a symbol, in the order of the sections.
     """
+    entries = 0
     for one in (p for placed in segments.values() for p in placed):
-        if one.flags & macho.SECTION_TYPE == macho.S_SYMBOL_STUBS:
-            one.reserved2 = amd64.STUB_SIZE
-        elif one.flags & macho.SECTION_TYPE == macho.S_NON_LAZY_SYMBOL_POINTERS:
-            one.reserved1 = stubs
+        if unit := _INDIRECT.get(one.flags & macho.SECTION_TYPE):
+            one.reserved1, entries = entries, entries + one.size // unit
+            one.reserved2 = unit if one.flags & macho.S_ATTR_PURE_INSTRUCTIONS else 0
     code = Placed("__text", _CODE, text.align, 0, text.size + 1, text.rows, text.offset, {})
     base = text_address - header_room
     address = np.zeros(len(symbols), np.int64)
