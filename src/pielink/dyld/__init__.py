@@ -7,8 +7,19 @@ NumPy structured arrays; their dtypes are `REBASE` and `BIND` here. A malformed 
 
 from __future__ import annotations
 
-from pielink.dyld import bind, lazy_bind, rebase, weak_bind
+from pielink.dyld import bind, exports, lazy_bind, rebase, weak_bind
 from pielink.dyld.columns import BIND, REBASE
 from pielink.dyld.errors import DyldInfoError
+from pielink.dyld.exports import EXPORT
 
-__all__ = ["BIND", "REBASE", "DyldInfoError", "bind", "lazy_bind", "rebase", "weak_bind"]
+__all__ = [
+    "BIND",
+    "EXPORT",
+    "REBASE",
+    "DyldInfoError",
+    "bind",
+    "exports",
+    "lazy_bind",
+    "rebase",
+    "weak_bind",
+]

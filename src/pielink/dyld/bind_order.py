@@ -18,6 +18,7 @@ import numpy.typing as npt
 from pielink.dyld import leb128
 from pielink.dyld.bind_writer import MAX_IMMEDIATE, changes, single_cost
 from pielink.dyld.columns import POINTER_SIZE, Rows
+from pielink.dyld.ragged import ranges
 
 I8 = npt.NDArray[np.int64]
 
@@ -216,6 +217,5 @@ def _best_move(step: I8, length: int) -> tuple[int, int, int, int]:
 def _take(order: I8, starts: I8, chain: I8) -> I8:
     """The rows of the groups in the order of the chain."""
     length = np.diff(starts, append=len(order))[chain]
-    ends = np.cumsum(length)
-    taken: I8 = order[np.arange(len(order)) + np.repeat(starts[chain] - (ends - length), length)]
+    taken: I8 = order[ranges(starts[chain], length)]
     return taken

@@ -31,6 +31,7 @@ import numpy.typing as npt
 
 from pielink.dyld import leb128
 from pielink.dyld.columns import BIND, POINTER_SIZE, Rows, check_limits, expand
+from pielink.dyld.ragged import ranges
 from pielink.dyld.stream import (
     ONE_LEB,
     STRING,
@@ -185,11 +186,7 @@ def _ordinals(stream: Stream) -> tuple[Bools, I8]:
 def _names(data: bytes, stream: Stream, sets_symbol: Bools) -> list[bytes]:
     """The strings of all SET_SYMBOL opcodes, in stream order."""
     at = np.flatnonzero(sets_symbol)
-    if not len(at):
-        return []
-    size = stream.size[at]
-    ends = np.cumsum(size)
-    inside = np.arange(int(ends[-1])) + np.repeat(stream.offset[at] + 1 - (ends - size), size)
+    inside = ranges(stream.offset[at] + 1, stream.size[at])
     joined: bytes = np.frombuffer(data, np.uint8)[inside].tobytes()
     return joined.split(b"\0")[:-1]
 

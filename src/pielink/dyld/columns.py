@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pielink.dyld.errors import DyldInfoError
+from pielink.dyld.ragged import ranges
 
 # One pointer (8 bytes) to slide. segment: index of the LC_SEGMENT_64, 0..15; type: REBASE_TYPE_*;
 # offset: bytes from the start of the segment.
@@ -108,5 +109,5 @@ def expand(start: U8, count: U8, stride: U8) -> tuple[I8, U8]:
     which = np.repeat(np.arange(len(times)), times)
     if len(which) == len(times) and (times == 1).all():
         return which, start
-    nth = np.arange(len(which)) - (np.cumsum(times) - times)[which]
+    nth = ranges(np.zeros(len(times), np.int64), times)
     return which, start[which] + stride[which] * nth.view(np.uint64)

@@ -27,6 +27,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pielink.dyld.ragged import ranges
+
 I8 = npt.NDArray[np.int64]
 Costs = npt.NDArray[np.int8]
 Bools = npt.NDArray[np.bool_]
@@ -198,14 +200,8 @@ def _opcodes(runs: _Runs, entry: Bools, model: CostModel) -> Plan:
     single = ~over & ((count == 1) | (count * model.single(gap) <= model.repeat(count, gap)))
     times = np.where(single, count, 1)
     if int(times.max()) > 1:
-        first = np.repeat(first, times) + _within(times)
+        first = ranges(first, times)
         count, gap = np.repeat(count, times), np.repeat(gap, times)
         over, residual = np.repeat(over, times), np.repeat(residual, times)
         single = np.repeat(single, times)
     return Plan(first, np.where(single, 1, count + over), gap, residual)
-
-
-def _within(times: I8) -> I8:
-    """0 .. times[i] - 1 for each i in a row."""
-    ends = np.cumsum(times)
-    return np.arange(int(ends[-1])) - np.repeat(ends - times, times)

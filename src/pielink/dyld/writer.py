@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pielink.dyld import leb128
+from pielink.dyld.ragged import ranges
 
 I8 = npt.NDArray[np.int64]
 U1 = npt.NDArray[np.uint8]
+Integers = npt.NDArray[np.int64] | npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -19,13 +21,13 @@ class Opcodes:
     """n opcodes: the byte, up to two LEB operands with their sizes (0: absent), and a string.
 
     An operand of size 1 below 0x80 is written as it is, so it can also be a second opcode's byte.
-    strings holds the n strings one after the other, text_size the bytes of each, NUL included.
+    strings holds all strings one after the other, text_size (n,) the bytes of each, NUL included.
     """
 
     byte: U1
-    first: I8
+    first: Integers
     first_size: I8
-    second: I8
+    second: Integers
     second_size: I8
     strings: bytes = b""
     text_size: I8 | None = None
@@ -46,9 +48,8 @@ class Opcodes:
             some = np.flatnonzero(size)
             leb128.put(out, start[some], value[some], size[some])
         if self.text_size is not None:
-            ends = np.cumsum(self.text_size)
-            shift = np.repeat(at + 1 - (ends - self.text_size), self.text_size)
-            out[shift + np.arange(len(self.strings))] = np.frombuffer(self.strings, np.uint8)
+            text_at = at + 1 + self.first_size + self.second_size
+            out[ranges(text_at, self.text_size)] = np.frombuffer(self.strings, np.uint8)
 
 
 def plain(byte: npt.ArrayLike) -> Opcodes:

@@ -1,0 +1,16 @@
+"""Arrays of ranges of different lengths, written out flat."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+I8 = npt.NDArray[np.int64]
+
+
+def ranges(starts: I8, counts: I8) -> I8:
+    """starts[i], starts[i] + 1, ... (counts[i] of them, may be 0) for each i in a row."""
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    flat: I8 = np.arange(total) + np.repeat(starts - (ends - counts), counts)
+    return flat
