@@ -120,7 +120,7 @@ class DependencyDump:
         """The name of a symbol and what is special about it; "" if it has no name."""
         if slot >= self.main_list:
             return (MAIN_LIST, RUNTIME_LIST)[slot - self.main_list]
-        name = self.program.name(slot).decode("utf-8", "surrogateescape")
+        name = self.program.name(slot).decode("utf-8", "replace")
         marks = "<UsedInIface>" if self.used_in_iface[slot] else ""
         marks += "<ReflectMethod>" if self.flags[slot] & FLAG_REFLECT_METHOD else ""
         return f"{name} {marks}" if name and marks else name
@@ -202,7 +202,8 @@ class DependencyDump:
 
     def name_at(self, slot: int, offset: int) -> bytes:
         """The name that the relocation at that offset refers to."""
-        return typedata.name_bytes(self.program, self.target_at(slot, offset))
+        target = np.array([self.target_at(slot, offset)], np.int32)
+        return typedata.names(self.program, target)[0]
 
     def target_at(self, slot: int, offset: int) -> int:
         """What the first relocation at that offset refers to, or 0."""

@@ -96,31 +96,42 @@ def methods(program: Program, slots: I4) -> tuple[I8, I8]:
     return start, count
 
 
-def name_bytes(program: Program, slot: int) -> bytes:
-    """The text of a name symbol; FormatError if it is cut short. Slot 0 has the empty name."""
-    if slot == 0:
-        return b""
-    size = int(program.slots.data_size[slot])
-    data = program.memory.get(int(program.slots.data_offset[slot]), size)
-    length, shift, at = 0, 0, 1
-    while at < size and shift < 64:
-        length |= (data[at] & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if data[at - 1] < 0x80:
-            if at + length <= size:
-                return data[at : at + length]
+def names(program: Program, slots: I4) -> list[bytes]:
+    """The texts of name symbols; FormatError if one is cut short. Slot 0 has the empty name."""
+    table, get = program.slots, program.memory.get
+    places = (slots, table.data_offset[slots], table.data_size[slots])
+    found = []
+    for slot, start, size in zip(*(column.tolist() for column in places), strict=True):
+        data = get(start, size)
+        length, at = _varint(data, 1)
+        text = data[at : at + length]
+        if slot and (at > size or len(text) != length):
+            raise malformed(program, slot, "is a name that is cut short")
+        found.append(text)
+    return found
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """The varint at this offset and where it ends; past the end of the data if it is cut short."""
+    value = 0
+    for shift in range(0, 64, 7):
+        if at >= len(data):
             break
-    raise malformed(program, slot, "is a name that is cut short")
+        value |= (data[at] & 0x7F) << shift
+        at += 1
+        if data[at - 1] < 0x80:
+            return value, at
+    return 0, len(data) + 1
 
 
 def type_strings(program: Program, slots: I4) -> list[bytes]:
     """The string of each type descriptor, as reflection gives it."""
     offsets = np.full(len(slots), NAME_OFFSET, np.int64)
-    names = relocation_target(program, slots, offsets)
+    symbols = relocation_target(program, slots, offsets)
     flags = program.memory.bytes[program.slots.data_offset[slots] + FLAGS_OFFSET]
     star = (flags & FLAG_EXTRA_STAR) != 0
-    strings = (name_bytes(program, slot) for slot in names.tolist())
-    return [text[1:] if cut else text for text, cut in zip(strings, star.tolist(), strict=True)]
+    strings = zip(names(program, symbols), star.tolist(), strict=True)
+    return [text[1:] if cut else text for text, cut in strings]
 
 
 def string_ranks(strings: list[bytes]) -> I8:

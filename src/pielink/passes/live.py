@@ -63,7 +63,7 @@ def _symbols(slots: Slots, slot: I4, reloc_count: I4, aux_count: I4) -> Symbols:
         reloc_count=reloc_count.astype(np.int64),
         aux_start=np.cumsum(aux_count, dtype=np.int64) - aux_count,
         aux_count=aux_count.astype(np.int64),
-        **{name: getattr(slots, name)[slot] for name in same},
+        **{name: getattr(slots, name).take(slot) for name in same},
     )
 
 
@@ -71,22 +71,24 @@ def _relocs(program: Program, reach: Reach, slot: I4, row_of_slot: I4) -> tuple[
     """The relocations of these symbols, and how many each has."""
     slots, raw = program.slots, program.relocs
     index, owner = ranges(slots.reloc_start[slot], slots.reloc_count[slot])
-    size, type_ = raw.size[index], raw.type[index]
+    size, type_ = raw.size.take(index), raw.type.take(index)
     kept = np.flatnonzero((size != 0) | (type_ == Reloc.CALLIND))
-    index, owner, size, type_ = index[kept], owner[kept], size[kept], type_[kept]
-    resolved = program.resolve(slots.object[slot][owner], raw.package[index], raw.symbol[index])
+    index, owner = index.take(kept), owner.take(kept)
+    size, type_ = size.take(kept), type_.take(kept)
+    objects = slots.object.take(slot).take(owner)
+    resolved = program.resolve(objects, raw.package.take(index), raw.symbol.take(index))
     weak_calls = np.flatnonzero(type_ == Reloc.WEAK | Reloc.CALL)
     pruned = weak_calls[np.isin(index[weak_calls], reach.pruned_calls)]
     resolved[pruned] = reach.map_init_noop
-    target = row_of_slot[resolved]
+    target = row_of_slot.take(resolved)
     target[(target == NO_TARGET) & (resolved != 0)] = UNREACHED
     table = Relocs(
         owner=owner,
-        offset=raw.offset[index],
+        offset=raw.offset.take(index),
         size=size,
         type=type_ & np.uint16(Reloc.WEAK - 1),
         weak=type_ >= Reloc.WEAK,
-        addend=raw.addend[index],
+        addend=raw.addend.take(index),
         target=target,
     )
     return table, np.bincount(owner, minlength=len(slot)).astype(np.int32)
@@ -99,9 +101,10 @@ def _auxes(program: Program, slot: I4, row_of_slot: I4) -> tuple[Auxes, I4]:
     wanted[list(LEFT_OUT)] = False
     holders = np.flatnonzero(slots.aux_count[slot]).astype(np.int32)
     index, holder = ranges(slots.aux_start[slot[holders]], slots.aux_count[slot[holders]])
-    type_ = raw.type[index]
-    kept = np.flatnonzero(wanted[type_])
-    index, owner = index[kept], holders[holder[kept]]
-    resolved = program.resolve(slots.object[slot][owner], raw.package[index], raw.symbol[index])
-    table = Auxes(owner=owner, type=type_[kept], target=row_of_slot[resolved])
+    type_ = raw.type.take(index)
+    kept = np.flatnonzero(wanted.take(type_))
+    index, owner = index.take(kept), holders.take(holder.take(kept))
+    objects = slots.object.take(slot).take(owner)
+    resolved = program.resolve(objects, raw.package.take(index), raw.symbol.take(index))
+    table = Auxes(owner=owner, type=type_.take(kept), target=row_of_slot.take(resolved))
     return table, np.bincount(owner, minlength=len(slot)).astype(np.int32)

@@ -49,6 +49,7 @@ from pielink.tables import (
     I4,
     I8,
     U1,
+    U4,
     Aux,
     Bool,
     Reloc,
@@ -150,13 +151,12 @@ class _Walk:
     def mark(self, found: list[I4]) -> I4:
         """Note these slots as reached; return those that were not, each once."""
         slots = np.concatenate(found)
-        slots = slots[~self.reachable[slots]]
+        slots = slots.compress(~self.reachable.take(slots))
         number = np.arange(len(slots), dtype=np.int32)
         self.mark_number[slots] = number
-        slots = slots[self.mark_number[slots] == number]
+        slots = slots.compress(self.mark_number.take(slots) == number)
         self.reachable[slots] = True
-        new: I4 = slots[slots != 0]
-        return new
+        return slots.compress(slots != 0)
 
     def flood(self, level: I4, tasks: InitTasks) -> None:
         """Follow everything from `level` on, but for the methods of types."""
@@ -174,10 +174,11 @@ class _Walk:
             self.methods.by_reflection = True
         used = ((flags & FLAG_GO_TYPE) != 0) & self.used_in_iface[level]
         row, owner = ranges(slots.reloc_start[level], slots.reloc_count[level])
-        action = self.action[self.program.relocs.type[row]]
+        action = self.action.take(self.program.relocs.type.take(row))
         follow = np.flatnonzero(action == Action.FOLLOW)
-        owners = owner[follow]
-        targets = self.targets(row[follow], level[owners])
+        owners = owner.take(follow)
+        objects = slots.object.take(level).take(owners)
+        targets = self.program.resolve(objects, *self.reference(row.take(follow)))
         found = [targets]
         if used.any():
             children = targets[used[owners]]
@@ -192,9 +193,9 @@ class _Walk:
         """The auxiliary symbols of these symbols."""
         slots, auxes = self.program.slots, self.program.auxes
         row, owner = ranges(slots.aux_start[level], slots.aux_count[level])
-        kept = np.flatnonzero(self.follow_aux[auxes.type[row]])
-        row, source = row[kept], level[owner[kept]]
-        return [self.program.resolve(slots.object[source], auxes.package[row], auxes.symbol[row])]
+        kept = np.flatnonzero(self.follow_aux.take(auxes.type.take(row)))
+        row, objects = row.take(kept), slots.object.take(level).take(owner.take(kept))
+        return [self.program.resolve(objects, auxes.package.take(row), auxes.symbol.take(row))]
 
     def markers(self, action: U1) -> list[tuple[I8, Action]]:
         """Where the markers among these actions are, kind by kind."""
@@ -204,8 +205,12 @@ class _Walk:
 
     def targets(self, row: I8, source: I4) -> I4:
         """What the relocations `row` of the symbols `source` refer to."""
-        relocs, objects = self.program.relocs, self.program.slots.object[source]
-        return self.program.resolve(objects, relocs.package[row], relocs.symbol[row])
+        return self.program.resolve(self.program.slots.object[source], *self.reference(row))
+
+    def reference(self, row: I8) -> tuple[U4, U4]:
+        """The (package, symbol) references of these relocations."""
+        relocs = self.program.relocs
+        return relocs.package.take(row), relocs.symbol.take(row)
 
     def marked(self, row: I8, source: I4) -> I4:
         """What these markers are about."""
@@ -281,7 +286,7 @@ class _Methods:
         self.dynlink = dynlink
         self.by_reflection = dynlink
         self.number_of_name: dict[bytes, int] = {}
-        self.number_of_slot: dict[int, int] = {}
+        self.number_of_symbol = np.full(len(program.slots.canon), -1, np.int32)  # by slot
         self.exported: list[bool] = []  # by number of name
         self.waiting_row = np.empty(0, np.int64)  # rows in RawRelocs
         self.waiting_source = np.empty(0, np.int32)
@@ -367,15 +372,12 @@ class _Methods:
 
     def signatures(self, names: I4, types: I4) -> I8:
         """The signatures of methods with these name symbols and types."""
-        known, place = np.unique(names, return_inverse=True)
-        numbers = np.array([self.number_of(slot) for slot in known.tolist()], np.int64)
+        symbols, place = np.unique(names, return_inverse=True)
+        fresh = symbols[self.number_of_symbol.take(symbols) < 0]
+        texts = typedata.names(self.program, fresh)
+        self.number_of_symbol[fresh] = [self.number(text) for text in texts]
+        numbers = self.number_of_symbol.take(symbols).astype(np.int64)
         return numbers[place] << 32 | types
-
-    def number_of(self, slot: int) -> int:
-        """The number of the name that a name symbol holds."""
-        if slot not in self.number_of_slot:
-            self.number_of_slot[slot] = self.number(typedata.name_bytes(self.program, slot))
-        return self.number_of_slot[slot]
 
     def number(self, name: bytes) -> int:
         """The number of a name; numbers count up from 0."""
