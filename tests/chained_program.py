@@ -1,4 +1,4 @@
-"""Rewrites a program with opcode fixups into one with chained fixups: plain loops, no pielink codec.
+"""Rewrites a program with opcode fixups into one with chained fixups, with no codec of pielink.
 
 The rebases and binds come from LIEF; their words in the segments are replaced by chains, and the
 payload goes to the end of `__LINKEDIT` (so the file must not be signed).
@@ -64,7 +64,12 @@ def write_chains(
     return pages, imports
 
 
-def payload(edit: Edit, pages: dict[int, list[int]], imports: list[tuple[int, str, bool]]) -> bytes:
+def payload(
+    edit: Edit,
+    pages: dict[int, list[int]],
+    imports: list[tuple[int, str, bool]],
+    pointer_format: int = 6,
+) -> bytes:
     """dyld_chained_fixups_header and what it points to."""
     segments = edit.file.segments
     head = struct.calcsize("<7I") + 4
@@ -76,7 +81,7 @@ def payload(edit: Edit, pages: dict[int, list[int]], imports: list[tuple[int, st
             starts = pages[index]
             size = 22 + 2 * len(starts)
             distance = int(row["vmaddr"]) - edit.file.base
-            each += struct.pack("<IHHQIH", size, PAGE, 6, distance, 0, len(starts))
+            each += struct.pack("<IHHQIH", size, PAGE, pointer_format, distance, 0, len(starts))
             each += struct.pack(f"<{len(starts)}H", *starts)
             each += bytes(-len(each) % 4)
     table += struct.pack(f"<{len(offsets)}I", *offsets) + each
@@ -90,17 +95,22 @@ def payload(edit: Edit, pages: dict[int, list[int]], imports: list[tuple[int, st
     return raw + bytes(-len(raw) % 8)
 
 
+def append(edit: Edit, raw: bytes) -> int:
+    """Add `raw` to the end of `__LINKEDIT`; returns its file offset."""
+    edit.data += bytes(-len(edit.data) % 8)
+    at = len(edit.data)
+    edit.data += raw
+    size = len(edit.data) - int(edit.file.segments["fileoff"][-1])
+    edit.segment("__LINKEDIT", filesize=size, vmsize=-(-size // PAGE) * PAGE)
+    return at
+
+
 def chained(path: Path) -> bytes:
     """The file with chained fixups in place of LC_DYLD_INFO_ONLY, everything else as it was."""
     edit = Edit(path.read_bytes())
     pages, imports = write_chains(edit, *fixups(path))
     raw, info = payload(edit, pages, imports), edit.file.dyld_info
-    edit.data += bytes(-len(edit.data) % 8)
-    at = len(edit.data)
-    edit.data += raw
-    linkedit = edit.file.segments[-1]
-    size = len(edit.data) - int(linkedit["fileoff"])
-    edit.segment("__LINKEDIT", filesize=size, vmsize=-(-size // PAGE) * PAGE)
+    at = append(edit, raw)
     trie = data_command(macho.LC_DYLD_EXPORTS_TRIE, info["export_off"], info["export_size"])
     edit.insert(trie, macho.LC_DYLD_INFO_ONLY)
     chains = data_command(macho.LC_DYLD_CHAINED_FIXUPS, at, len(raw))

@@ -8,7 +8,7 @@ import numpy as np
 
 from pielink.formats import macho
 from pielink.inspect.compare_commands import COMMAND_FIELDS
-from pielink.inspect.macho import DYLIB_COMMANDS, MachOFile
+from pielink.inspect.macho import MachOFile
 
 HEADER = macho.MACH_HEADER_64.itemsize
 
@@ -40,7 +40,7 @@ class Edit:
     def command_at(self, cmd: int, index: int = 0) -> int:
         return self.file.of(cmd)[index].offset
 
-    def command(self, cmd: int, index: int = 0, **fields: Any) -> None:
+    def command(self, cmd: int, index: int = 0, /, **fields: Any) -> None:
         """Set fields of a load command."""
         self._set(COMMAND_FIELDS.get(cmd, macho.LOAD_COMMAND), self.command_at(cmd, index), fields)
 
@@ -77,14 +77,14 @@ class Edit:
         match = (rows & macho.N_STAB == 0) & (rows & macho.N_TYPE == kind) & (rows & sign == sign)
         return int(np.flatnonzero(match)[0])
 
-    def stream(self, name: str, new: bytes, size: int | None = None) -> None:
-        """Put `new`, padded with zeros, in place of a stream of LC_DYLD_INFO."""
+    def stream(self, name: str, new: bytes) -> None:
+        """Put `new`, padded to 8 bytes, in place of a stream of LC_DYLD_INFO."""
         info = self.file.dyld_info
+        new = new.ljust(-(-len(new) // 8) * 8, b"\0")
         assert len(new) <= info[f"{name}_size"]
-        self.write(info[f"{name}_off"], new.ljust(info[f"{name}_size"], b"\0"))
-        if size is not None:
-            cmd = self.file.of(macho.LC_DYLD_INFO, macho.LC_DYLD_INFO_ONLY)[0].cmd
-            self.command(cmd, **{f"{name}_size": size})
+        self.write(info[f"{name}_off"], new)
+        cmd = self.file.of(macho.LC_DYLD_INFO, macho.LC_DYLD_INFO_ONLY)[0].cmd
+        self.command(cmd, **{f"{name}_size": len(new)})
 
     def word(self, address: int, value: int, size: int = 8) -> None:
         """Write a little-endian word at an unslid address."""
@@ -125,10 +125,6 @@ class Edit:
     def repeat(self, cmd: int) -> None:
         """Add the first command of this number once more."""
         self.insert(self.file.of(cmd)[0].data)
-
-    def duplicate_libraries(self) -> bytes:
-        """The first dylib command, to be inserted again."""
-        return self.file.of(*DYLIB_COMMANDS)[0].data
 
 
 def string_command(cmd: int, text: bytes, fixed: int = 12) -> bytes:

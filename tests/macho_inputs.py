@@ -48,3 +48,13 @@ def c_program(arch: str = "x86_64") -> Path:
     command = [sys.executable, "-m", "ziglang", "cc", "-target", ZIG_TARGETS[arch]]
     caches = dict.fromkeys(("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR"), str(CACHE / "zig"))
     return _made(f"c-{arch}", CASES / "host.c", command, os.environ | caches)
+
+
+@functools.cache
+def zig_object(source: str, arch: str = "x86_64") -> Path:
+    """A C source of tests/cases/inspect as an object for macOS."""
+    target = f"{ZIG_TARGETS[arch]}.12.0"
+    command = [sys.executable, "-m", "ziglang", "cc", "-target", target, "-O1", "-g0", "-c"]
+    caches = dict.fromkeys(("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR"), str(CACHE / "zig"))
+    env = os.environ | caches
+    return _made(f"{source}-{arch}.o", CASES / source, [*command, "-fno-sanitize=all"], env)

@@ -244,22 +244,30 @@ class MachOFile:
         return rows["n_value"][order], order.tolist()
 
     def nearest_symbol(self, address: int) -> str:
-        """`name` or `name+0x10` of the last symbol at or before `address`; empty if none."""
+        """`name` or `name+0x10` of the last symbol of the address's section that starts by it.
+
+        Empty if the address is in no section or before its first symbol.
+        """
+        section = self._section_index(address)
         values, order = self._defined
         at = int(np.searchsorted(values, np.uint64(address & (1 << 64) - 1), "right")) - 1
-        if at < 0:
+        if section is None or at < 0 or int(self.symbols["n_sect"][order[at]]) != section + 1:
             return ""
         name, off = text(self.symbol_names[order[at]]), address - int(values[at])
         return f"{name}+{off:#x}" if off else name
 
-    def section_at(self, address: int) -> str:
-        """`__SEG,__sect+0x10` for an address inside a section, else the bare address."""
+    def _section_index(self, address: int) -> int | None:
         start, size = self.sections["addr"], self.sections["size"]
         probe = np.uint64(address & (1 << 64) - 1)
         hit = np.flatnonzero((start <= probe) & (probe - start < size))
-        if not len(hit):
+        return int(hit[0]) if len(hit) else None
+
+    def section_at(self, address: int) -> str:
+        """`__SEG,__sect+0x10` for an address inside a section, else the bare address."""
+        index = self._section_index(address)
+        if index is None:
             return f"{address:#x}"
-        return f"{self.section_names[hit[0]]}+{address - int(start[hit[0]]):#x}"
+        return f"{self.section_names[index]}+{address - int(self.sections['addr'][index]):#x}"
 
     # -- what dyld is told
 
