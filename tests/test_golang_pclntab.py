@@ -250,7 +250,7 @@ def test_a_funcinfo_that_is_cut_short_is_an_error() -> None:
     infos = [s for s in program.maker.symbols if s.kind == Kind.RODATA and not s.name and s.live]
     victim = max(infos, key=lambda s: len(s.content))
     victim.content = victim.content[:-1]
-    with pytest.raises(FormatError, match=r"package\d.a.*FuncInfo of .* is cut short"):
+    with pytest.raises(FormatError, match=r"package\d.a.*main.* has a FuncInfo that is cut short"):
         program.link()
 
 
@@ -278,7 +278,7 @@ def test_an_inlined_function_without_funcinfo_is_an_error() -> None:
     callers = (f for f in program.functions if f.info and f.info.calls)
     target = next(callers).info.calls[0].function  # type: ignore[union-attr]
     program.made[target].auxes.clear()
-    with pytest.raises(FormatError, match=f"inlined function {target.name} has no FuncInfo"):
+    with pytest.raises(FormatError, match=f"{target.name} is inlined but has no FuncInfo"):
         program.link()
 
 

@@ -24,7 +24,7 @@ from pielink.arrays import ranges
 from pielink.blocks import copy_ranges
 from pielink.errors import LinkError, Problem, Problems
 from pielink.formats.goobj import OBJ_FROM_ASSEMBLY
-from pielink.golang.funcinfo import Functions, ids_and_lines
+from pielink.golang.funcinfo import Functions, file_and_name, ids_and_lines
 from pielink.golang.sequence import alignment, first_seen, round_up, starts
 from pielink.tables import I4, I8, U1, U4, UNREACHED, Bool, Reloc, Relocs, Symbols, take
 
@@ -77,36 +77,36 @@ def funcdata(
     count, entries = _entries(program, symbols, functions)
     limit, nodes = len(symbols), np.bincount(functions.inlined.owner, minlength=len(functions))
     ids = first_seen(entries[entries != 0], limit + len(functions))
+    ids, size, align = _by_alignment(program, symbols, ids, nodes)
+    offset, end = _place(size, align)
     is_tree = ids >= limit
-    function, row = np.where(is_tree, ids - limit, 0), np.where(is_tree, 0, ids)
-    size = np.where(is_tree, TREE_NODE * nodes[function], symbols.size[row])
-    align = np.where(is_tree, TREE_ALIGN, alignment(size, symbols.align[row]))
-    _require_content(program, symbols, row[size == 0])
-    order = np.argsort(-align, kind="stable")
-    ids, is_tree, function, row = ids[order], is_tree[order], function[order], row[order]
-    offset, end = _place(size[order], align[order])
-    content = np.zeros(end, np.uint8)
-    own = ~is_tree
-    copy_ranges(
-        content,
-        offset[own],
-        program.memory.bytes,
-        symbols.data_offset[row[own]],
-        symbols.data_size[row[own]],
-    )
-    tree = starts(TREE_NODE * nodes)[function[is_tree]]
-    tree_size = TREE_NODE * nodes[function[is_tree]]
-    copy_ranges(content, offset[is_tree], trees.reshape(-1).view(np.uint8), tree, tree_size)
+    rows, with_tree, own = ids[~is_tree].astype(np.int32), ids[is_tree] - limit, offset[~is_tree]
+    content, memory = np.zeros(end, np.uint8), program.memory.bytes
+    copy_ranges(content, own, memory, symbols.data_offset[rows], symbols.data_size[rows])
+    tree = starts(TREE_NODE * nodes)[with_tree]
+    tree_bytes = trees.reshape(-1).view(np.uint8)
+    copy_ranges(content, offset[is_tree], tree_bytes, tree, size[is_tree])
     offset_of = np.full(limit + len(functions), NO_FUNCDATA, np.uint32)
     offset_of[ids] = offset
+    relocs = _moved(program, symbols, relocs, rows, own)
     return FuncData(
-        content=content,
-        align=int(align.max(initial=1)),
-        relocs=_moved(program, symbols, relocs, row[own].astype(np.int32), offset[own]),
-        rows=row[own].astype(np.int32),
-        count=count,
-        offsets=offset_of[entries],
-    )
+        content, int(align.max(initial=1)), relocs, rows, count, offset_of[entries]
+    )  # fmt: skip
+
+
+def _by_alignment(program: Program, symbols: Symbols, ids: I8, nodes: I8) -> tuple[I8, I8, I8]:
+    """(ids, sizes, alignments), ordered by falling alignment; `nodes` are those of each function's
+    inline tree."""
+    is_tree = ids >= len(symbols)
+    function, row = np.where(is_tree, ids - len(symbols), 0), np.where(is_tree, 0, ids)
+    size = np.where(is_tree, TREE_NODE * nodes[function], symbols.size[row])
+    align = np.where(is_tree, TREE_ALIGN, alignment(size, symbols.align[row]))
+    problems = Problems()
+    for empty in row[size == 0].tolist():
+        problems.add("zero size funcdata", *file_and_name(program, symbols, empty))
+    problems.raise_if_any()
+    order = np.argsort(-align, kind="stable")
+    return ids[order], size[order], align[order]
 
 
 def _entries(program: Program, symbols: Symbols, functions: Functions) -> tuple[I8, I8]:
@@ -136,15 +136,6 @@ def _without_stub(program: Program, symbols: Symbols, functions: Functions, numb
     return in_vain
 
 
-def _require_content(program: Program, symbols: Symbols, empty: I8) -> None:
-    problems = Problems()
-    for row in empty.tolist():
-        name = program.memory.get(int(symbols.name_offset[row]), int(symbols.name_size[row]))
-        file = program.objects.file[int(symbols.object[row])]
-        problems.add("zero size funcdata", file, name.decode("utf-8", "replace"))
-    problems.raise_if_any()
-
-
 def _place(size: I8, align: I8) -> tuple[I8, int]:
     """Offsets of pieces that follow one another, with falling alignments; and the end of all."""
     offset, end = np.zeros(len(size), np.int64), 0
@@ -164,12 +155,9 @@ def _moved(program: Program, symbols: Symbols, relocs: Relocs, rows: I4, offset:
     unfit = (moved.type != Reloc.ADDROFF) | (moved.size != 4)
     if unfit.any():
         first = int(np.argmax(unfit))
-        row = int(rows[owner[first]])
-        name = program.memory.get(int(symbols.name_offset[row]), int(symbols.name_size[row]))
         message = f"unsupported relocation {moved.type[first]} of {moved.size[first]} bytes"
-        file = program.objects.file[int(symbols.object[row])]
-        problem = Problem(f"{message} for funcdata symbol", file, name.decode("utf-8", "replace"))
-        raise LinkError([problem])
+        where = file_and_name(program, symbols, int(rows[owner[first]]))
+        raise LinkError([Problem(f"{message} for funcdata symbol", *where)])
     return Relocs(
         owner=np.zeros(len(index), np.int32),
         offset=(moved.offset + offset[owner]).astype(np.int32),

@@ -22,7 +22,7 @@ import numpy as np
 
 from pielink.arrays import ranges
 from pielink.blocks import windows
-from pielink.errors import FormatError
+from pielink.golang.typedata import malformed
 from pielink.tables import I4, I8, U1, U4, Aux, Auxes, Bool, Symbols
 
 if TYPE_CHECKING:
@@ -90,48 +90,54 @@ def read_functions(program: Program, symbols: Symbols, auxes: Auxes, text: I4) -
 
     Raises FormatError, which names file and function, for a FuncInfo that is cut short.
     """
-    index, owner = ranges(symbols.aux_start[text], symbols.aux_count[text])
-    kind, target = auxes.type[index], auxes.target[index]
-
-    def single(wanted: Aux) -> I4:
-        found = np.zeros(len(text), np.int32)
-        hit = np.flatnonzero(kind == wanted)
-        found[owner[hit]] = target[hit]
-        return found
-
-    info = single(Aux.FUNCINFO)
+    own = _OwnAuxes(symbols, auxes, text)
+    info = own.single(Aux.FUNCINFO)
     valid = info != 0
-
-    def several(wanted: Aux) -> Entries:
-        hit = np.flatnonzero((kind == wanted) & valid[owner])
-        return Entries(owner[hit], target[hit])
-
-    slot = symbols.slot[text]
+    slot, objects = symbols.slot[text], symbols.object[text]
     start = np.where(valid, symbols.data_offset[info], 0)
     size = np.where(valid, symbols.data_size[info], SMALLEST)
     file_count, inline_count = _counts(program, slot, start, size, valid)
     words, memory = windows(program.memory.bytes, "<u4"), program.memory.bytes
-    at, file_owner = ranges(np.zeros(len(text), np.int64), file_count)
-    at = start[file_owner] + FILES_OFFSET + 4 + 4 * at
-    zero = np.where(valid, 0xFF, 0).astype(np.uint8)
+    number, file_owner = ranges(np.zeros(len(text), np.int64), file_count)
+    files = words[start[file_owner] + FILES_OFFSET + 4 + 4 * number]
     return Functions(
         row=text,
         slot=slot,
-        object=symbols.object[text],
+        object=objects,
         valid=valid,
         args=np.where(valid, words[start], 0),
-        id=memory[start + ID_OFFSET] & zero,
-        flags=memory[start + FLAGS_OFFSET] & zero,
+        id=np.where(valid, memory[start + ID_OFFSET], 0),
+        flags=np.where(valid, memory[start + FLAGS_OFFSET], 0),
         start_line=np.where(valid, words[start + LINE_OFFSET], 0),
-        pcsp=np.where(valid, single(Aux.PCSP), 0),
-        pcfile=np.where(valid, single(Aux.PCFILE), 0),
-        pcline=np.where(valid, single(Aux.PCLINE), 0),
-        pcinline=np.where(inline_count > 0, single(Aux.PCINLINE), 0),
-        pcdata=several(Aux.PCDATA),
-        funcdata=several(Aux.FUNCDATA),
-        files=Entries(file_owner, words[at].astype(np.int32)),
-        inlined=_inlined(program, symbols.object[text], start, file_count, inline_count),
+        pcsp=np.where(valid, own.single(Aux.PCSP), 0),
+        pcfile=np.where(valid, own.single(Aux.PCFILE), 0),
+        pcline=np.where(valid, own.single(Aux.PCLINE), 0),
+        pcinline=np.where(inline_count > 0, own.single(Aux.PCINLINE), 0),
+        pcdata=own.several(Aux.PCDATA, valid),
+        funcdata=own.several(Aux.FUNCDATA, valid),
+        files=Entries(file_owner, files.astype(np.int32)),
+        inlined=_inlined(program, objects, start, file_count, inline_count),
     )
+
+
+class _OwnAuxes:
+    """The auxiliary symbols of some rows of Symbols, by kind."""
+
+    def __init__(self, symbols: Symbols, auxes: Auxes, rows: I4) -> None:
+        index, self.owner = ranges(symbols.aux_start[rows], symbols.aux_count[rows])
+        self.kind, self.target, self.count = auxes.type[index], auxes.target[index], len(rows)
+
+    def single(self, wanted: Aux) -> I4:
+        """The one of this kind that each row has, or 0."""
+        found = np.zeros(self.count, np.int32)
+        hit = np.flatnonzero(self.kind == wanted)
+        found[self.owner[hit]] = self.target[hit]
+        return found
+
+    def several(self, wanted: Aux, chosen: Bool) -> Entries:
+        """All of this kind, for the chosen rows."""
+        hit = np.flatnonzero((self.kind == wanted) & chosen[self.owner])
+        return Entries(self.owner[hit], self.target[hit])
 
 
 def _counts(program: Program, slot: I4, start: I8, size: I8, valid: Bool) -> tuple[I8, I8]:
@@ -159,10 +165,7 @@ def _inlined(
 
 def _require(program: Program, slot: I4, holds: Bool) -> None:
     if not holds.all():
-        bad = int(slot[np.argmin(holds)])
-        file = program.objects.file[int(program.slots.object[bad])]
-        name = program.name(bad).decode("utf-8", "replace")
-        raise FormatError(f"malformed object: the FuncInfo of {name} is cut short", file)
+        raise malformed(program, int(slot[np.argmin(holds)]), "has a FuncInfo that is cut short")
 
 
 def ids_and_lines(program: Program, slots: I4) -> tuple[U1, U4]:
@@ -180,10 +183,13 @@ def ids_and_lines(program: Program, slots: I4) -> tuple[U1, U4]:
     )
     missing = (info == 0) | (table.data_size[info] < SMALLEST)
     if missing.any():
-        bad = int(slots[np.argmax(missing)])
-        file = program.objects.file[int(table.object[bad])]
-        name = program.name(bad).decode("utf-8", "replace")
-        raise FormatError(f"malformed object: inlined function {name} has no FuncInfo", file)
+        raise malformed(program, int(slots[np.argmax(missing)]), "is inlined but has no FuncInfo")
     start = table.data_offset[info]
     words = windows(program.memory.bytes, "<u4")
     return program.memory.bytes[start + ID_OFFSET], words[start + LINE_OFFSET]
+
+
+def file_and_name(program: Program, symbols: Symbols, row: int) -> tuple[str, str]:
+    """The object file and the name of a row of Symbols, for messages."""
+    name = program.memory.get(int(symbols.name_offset[row]), int(symbols.name_size[row]))
+    return program.objects.file[int(symbols.object[row])], name.decode("utf-8", "replace")

@@ -30,6 +30,7 @@ from pielink.arrays import ranges
 from pielink.blocks import windows
 from pielink.errors import FormatError, Problems
 from pielink.golang import typedata
+from pielink.golang.funcinfo import file_and_name
 from pielink.golang.sequence import starts
 from pielink.tables import I4, I8, U1, Aux, Symbols
 
@@ -68,10 +69,8 @@ def _types(program: Program, symbols: Symbols, rows: I4) -> I4:
     types[owner] = program.resolve(slots.object[slot[owner]], auxes.package[row], auxes.symbol[row])
     problems = Problems()
     for row in rows[types == 0].tolist():
-        name = program.memory.get(int(symbols.name_offset[row]), int(symbols.name_size[row]))
         message = f"missing Go type information for a global symbol of {symbols.size[row]} bytes"
-        file = program.objects.file[int(symbols.object[row])]
-        problems.add(message, file, name.decode("utf-8", "replace"))
+        problems.add(message, *file_and_name(program, symbols, row))
     problems.raise_if_any()
     return types
 
