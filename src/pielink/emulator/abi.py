@@ -184,9 +184,7 @@ class Function:
             ]
         return lambda general, sp: list(self._mixed(proc, kinds, general, sp))
 
-    def _mixed(
-        self, proc: Process, kinds: list[str], general: list[int], sp: int
-    ) -> Iterator[Any]:
+    def _mixed(self, proc: Process, kinds: list[str], general: list[int], sp: int) -> Iterator[Any]:
         """Arguments of a function with floating-point, stack or variadic parameters."""
         cpu = proc.cpu
         rest = Variadic(proc, list(general), [], cpu.stack_argument(sp, 0))
@@ -216,7 +214,7 @@ class Data:
     library: str
 
 
-@dataclass
+@dataclass(eq=False)
 class Library:
     """The emulated part of one macOS library, filled by the modules of `libsystem`."""
 

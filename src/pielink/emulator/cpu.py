@@ -4,8 +4,14 @@
 of a processor is the `Cpu` interface; a further architecture is a further row of `_ARCHITECTURES`.
 
 Unicorn's own register calls cost microseconds each, so groups of registers are read and written
-in one call through preallocated ctypes arrays. Inside a hook only a write of the program counter
-alone leaves the current translation block, so `jump` writes nothing else.
+in one call through preallocated ctypes arrays.
+
+The code at an import (`trap_code`) is a system call instruction and a return instruction. The hook
+on the former runs the emulated function. So inside a hook (`in_hook`) the way to go on at an
+address is to put it where the return instruction finds it; the program counter is written outside
+of the emulation only. (Code and block hooks will not do: with the former, every
+instruction is slow where it exists; with the latter, Unicorn can stop after the hook and before
+the block, which then seems not to have run.)
 
 Source: the System V ABI (AMD64 supplement), which macOS follows on x86_64; <mach/i386/_structs.h>
 for the machine context that a signal handler sees.
@@ -52,6 +58,10 @@ class Cpu(Protocol):
     context_size: int
     exception_signals: dict[int, tuple[int, int]]
     integer_arguments: int
+    in_hook: bool
+
+    def on_trap(self, callback: Any) -> None:
+        """Have `callback(uc, data)` called at each system call instruction."""
 
     def pc(self) -> int:
         """The program counter."""
@@ -94,8 +104,8 @@ class Cpu(Protocol):
     def set_thread_pointer(self, address: int) -> None:
         """Set the base of the thread-specific data."""
 
-    def jump(self, pc: int) -> None:
-        """Go on at `pc`, all other registers unchanged."""
+    def jump(self, memory: Any, pc: int, sp: int) -> None:
+        """Go on at `pc` with stack pointer `sp`, all other registers unchanged."""
 
     def pack_context(self, fault: Fault) -> bytes:
         """The registers as the machine context of a signal handler."""
@@ -130,7 +140,7 @@ class X86Cpu:
     """x86_64, as macOS programs see it."""
 
     name, page_size = "x86_64", 0x1000
-    trap_code = b"\xf4" * 16  # hlt: never reached, the hook on the trap area acts first
+    trap_code = b"\x0f\x05\xc3".ljust(16, b"\xcc")  # syscall; ret; int3...
     integer_arguments = 6
     # struct __darwin_mcontext64: exception state, 21 thread registers, floating-point state
     _exception, _thread, _float_size = struct.Struct("<HHIQ"), struct.Struct("<21Q"), 524
@@ -151,12 +161,15 @@ class X86Cpu:
         uc.ctl_set_cpu_model(x86_const.UC_CPU_X86_HASWELL)
         self._entry = Registers(uc, "rdi rsi rdx rcx r8 r9 rsp")
         self._return = Registers(uc, "rax rsp")
-        self._call = Registers(uc, "rdi rsi rdx rcx r8 r9 rax rsp")
+        self._call = Registers(uc, "rdi rsi rdx rcx r8 r9 rax")
         self._all = Registers(
             uc, "rax rbx rcx rdx rdi rsi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip eflags"
         )
-        self._pc_value = ctypes.c_uint64()
-        self._pc_pointer = ctypes.cast(ctypes.byref(self._pc_value), ctypes.c_void_p)
+        self._sp = Registers(uc, "rsp")
+        self.in_hook = False
+
+    def on_trap(self, callback: Any) -> None:
+        self.uc.hook_add(uc_const.UC_HOOK_INSN, callback, None, 1, 0, x86_const.UC_X86_INS_SYSCALL)
 
     def pc(self) -> int:
         return int(self.uc.reg_read(x86_const.UC_X86_REG_RIP))
@@ -177,8 +190,11 @@ class X86Cpu:
         return int(value).to_bytes(16, "little")
 
     def finish(self, result: int, sp: int, return_address: int) -> None:
-        self._return.put(result & MASK64, sp + 8)
-        self.jump(return_address)
+        if self.in_hook:  # the return address is still where the call put it
+            self._return.put(result & MASK64, sp)
+        else:
+            self._return.put(result & MASK64, sp + 8)
+            self.uc.reg_write(x86_const.UC_X86_REG_RIP, return_address)
 
     def set_vector_result(self, data: bytes) -> None:
         self.uc.reg_write(x86_const.UC_X86_REG_XMM0, int.from_bytes(data, "little"))
@@ -195,8 +211,8 @@ class X86Cpu:
         sp = (sp - 256) & -16  # below the red zone; a called function finds rsp + 8 aligned to 16
         memory.put_u64(sp - 8, return_to)
         padded = [*arguments, 0, 0, 0, 0, 0, 0][:6]
-        self._call.put(*(value & MASK64 for value in padded), 0, sp - 8)
-        self.jump(function)
+        self._call.put(*(value & MASK64 for value in padded), 0)
+        self.jump(memory, function, sp - 8)
         return sp
 
     def va_list(self, memory: Any, address: int) -> tuple[list[int], list[bytes], int]:
@@ -211,9 +227,13 @@ class X86Cpu:
     def set_thread_pointer(self, address: int) -> None:
         self.uc.reg_write(x86_const.UC_X86_REG_GS_BASE, address)
 
-    def jump(self, pc: int) -> None:
-        self._pc_value.value = pc
-        uclib.uc_reg_write(self.uc._uch, x86_const.UC_X86_REG_RIP, self._pc_pointer)
+    def jump(self, memory: Any, pc: int, sp: int) -> None:
+        if self.in_hook:
+            memory.put_u64(sp - 8, pc)
+            self._sp.put(sp - 8)
+        else:
+            self._sp.put(sp)
+            self.uc.reg_write(x86_const.UC_X86_REG_RIP, pc)
 
     def pack_context(self, fault: Fault) -> bytes:
         registers = self._all.get()

@@ -18,9 +18,7 @@ class UnimplementedImport(EmulatorError):
 
     def __init__(self, symbol: str, library: str, caller: str, how: str = "called from") -> None:
         self.symbol, self.library, self.caller = symbol, library, caller
-        super().__init__(
-            f"{symbol} ({library}) is not implemented by the emulator; {how} {caller}"
-        )
+        super().__init__(f"{symbol} ({library}) is not implemented by the emulator; {how} {caller}")
 
 
 class GuestExit(Exception):  # noqa: N818 - control flow, not an error

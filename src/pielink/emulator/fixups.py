@@ -338,9 +338,7 @@ class _Chains:
             raise self.error(f"imports format {form} is unknown", 20)
         if at + count * _IMPORT_SIZES[form] > len(self.data):
             raise self.error("imports past the end", 8)
-        return [
-            self.read_import(at + i * _IMPORT_SIZES[form], symbols, form) for i in range(count)
-        ]
+        return [self.read_import(at + i * _IMPORT_SIZES[form], symbols, form) for i in range(count)]
 
     def read_import(self, at: int, symbols: int, form: int) -> _Import:
         """DYLD_CHAINED_IMPORT, _ADDEND or _ADDEND64."""
@@ -348,8 +346,13 @@ class _Chains:
             word, addend = self.unpack("<Qq", at, "import")
             ordinal, weak, name = _signed(word & 0xFFFF, 16), word >> 16 & 1, word >> 32
         else:
-            word, addend = self.unpack("<Ii", at, "import") if form == 2 else (
-                *self.unpack("<I", at, "import"), 0,
+            word, addend = (
+                self.unpack("<Ii", at, "import")
+                if form == 2
+                else (
+                    *self.unpack("<I", at, "import"),
+                    0,
+                )
             )
             ordinal, weak, name = word & 0xFF, word >> 8 & 1, word >> 9
             ordinal = ordinal - 256 if ordinal > 0xF0 else ordinal

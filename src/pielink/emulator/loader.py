@@ -208,7 +208,9 @@ class Dyld:
             offsets = offsets[(offsets >= 0) & (offsets < segment.size)]
             view = self.proc.memory.view(segment.address + slide, segment.size)
             for phase in np.unique(offsets % 8).tolist():
-                words = np.frombuffer(view[phase : segment.size - (segment.size - phase) % 8], "<u8")
+                words = np.frombuffer(
+                    view[phase : segment.size - (segment.size - phase) % 8], "<u8"
+                )
                 np.add.at(words, offsets[offsets % 8 == phase] // 8, np.uint64(slide))
 
     def _apply_binds(self, loaded: LoadedImage, binds: Iterable[Bind]) -> None:
@@ -291,9 +293,7 @@ class Dyld:
             return 0
         return self._missing(loaded, symbol, expected)
 
-    def _two_level(
-        self, loaded: LoadedImage, ordinal: int, symbol: str
-    ) -> tuple[int | None, str]:
+    def _two_level(self, loaded: LoadedImage, ordinal: int, symbol: str) -> tuple[int | None, str]:
         """Look in the one library that the ordinal names; also its name, for messages."""
         special = {
             macho.BIND_SPECIAL_DYLIB_SELF: loaded,

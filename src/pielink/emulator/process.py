@@ -11,10 +11,10 @@ import random
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
+from pielink.emulator.abi import Function
 from pielink.emulator.clock import Clock, CountingClock, HostClock
 from pielink.emulator.cpu import Cpu, open_cpu
 from pielink.emulator.errors import EmulatorError
-from pielink.emulator.abi import Function
 from pielink.emulator.libsystem import LIBRARIES
 from pielink.emulator.loader import Dyld
 from pielink.emulator.machofile import read_executable

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -84,27 +83,22 @@ def run(
     """
     if bind not in ("now", "lazy"):
         raise UsageError(f"bind must be 'now' or 'lazy', not {bind!r}")
-    interval = sys.getswitchinterval()
     started = time.perf_counter()
-    sys.setswitchinterval(0.05)  # the ticker must not steal the interpreter from the hooks
+    proc = Process(
+        os.fspath(path),
+        args,
+        dict(os.environ if env is None else env),
+        slide=slide,
+        seed=seed,
+        bind_lazily=bind == "lazy",
+        descriptors=(stdin, stdout, stderr),
+    )
+    loaded = time.perf_counter()
+    status, signal, message = 0, 0, ""
     try:
-        proc = Process(
-            os.fspath(path),
-            args,
-            dict(os.environ if env is None else env),
-            slide=slide,
-            seed=seed,
-            bind_lazily=bind == "lazy",
-            descriptors=(stdin, stdout, stderr),
-        )
-        loaded = time.perf_counter()
-        status, signal, message = 0, 0, ""
-        try:
-            proc.run()
-        except GuestExit as end:
-            status = end.status
-        except GuestKilled as end:
-            status, signal, message = 128 + end.signal, end.signal, end.reason
-        return RunResult(status, signal, message, _statistics(proc, loaded, started))
-    finally:
-        sys.setswitchinterval(interval)
+        proc.run()
+    except GuestExit as end:
+        status = end.status
+    except GuestKilled as end:
+        status, signal, message = 128 + end.signal, end.signal, end.reason
+    return RunResult(status, signal, message, _statistics(proc, loaded, started))

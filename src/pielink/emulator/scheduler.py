@@ -1,8 +1,8 @@
 """Which thread runs, for how long, and what happens when its turn ends.
 
 One processor runs one thread at a time. A turn ends when the thread blocks, or when its slice is
-over: a tick of the host's clock, or, in a seeded run, a number of instructions drawn from the
-seed (slower, but the same at every run). Without slices, a spinning thread would hang all others.
+over: after a number of basic blocks, which a seeded run draws from the seed. Without slices, a
+spinning thread would hang all others.
 
 An emulated function that blocks or calls back is a generator; `advance` drives it until it
 waits, calls the program, or returns.
@@ -11,7 +11,6 @@ waits, calls the program, or returns.
 from __future__ import annotations
 
 import select
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from unicorn import UcError
 
 from pielink.emulator.abi import Function
 from pielink.emulator.errors import EmulatorError, Errno, GuestFault
+from pielink.emulator.slices import Slices
 from pielink.emulator.threads import (
     TIMEOUT,
     Call,
@@ -36,9 +36,9 @@ from pielink.emulator.traps import deliver, fail
 if TYPE_CHECKING:
     from pielink.emulator.process import Process
 
-_TICK = 0.004  # seconds
-_SLICE = (20_000, 200_000)  # instructions, in a seeded run
-_INSTRUCTION_PRICE = 4  # nanoseconds, on the counting clock
+_SLICE = 100_000  # blocks
+_BLOCK_PRICE = 20  # nanoseconds, on the counting clock
+_PAUSE = 0.004  # seconds between looks for a signal from outside
 _LONGEST_POLL_MS = 1000
 
 
@@ -52,6 +52,7 @@ class Scheduler:
         self.current: Thread | None = None
         self.slices = self.switches = self.started = 0
         self._next = 0
+        self._slices = Slices(proc.cpu.uc)
         self._functions: dict[int, Function] = {}
         self.after_turn: Any = None  # what a hook wants done outside of the emulation
 
@@ -103,7 +104,7 @@ class Scheduler:
         self._functions[id(work)] = function
         self.advance(self.proc.thread, work, None, sp, return_address)
         if self.proc.leaving:
-            self.proc.cpu.uc.emu_stop()
+            self.proc.traps.leave()
 
     def advance(
         self, thread: Thread, work: Work, value: Any, sp: int, return_address: int | None
@@ -152,11 +153,9 @@ class Scheduler:
         while thread.frames:  # longjmp may have left frames behind: they lie lower
             frame = thread.frames.pop()
             if frame.return_sp == sp:
-                self.advance(
-                    thread, frame.work, proc.cpu.result(), frame.sp, frame.return_address
-                )
+                self.advance(thread, frame.work, proc.cpu.result(), frame.sp, frame.return_address)
                 if proc.leaving:
-                    proc.cpu.uc.emu_stop()
+                    proc.traps.leave()
                 return
             self._functions.pop(id(frame.work), None)
         raise EmulatorError(f"return to a call-back that is over (stack pointer {sp:#x})")
@@ -178,21 +177,16 @@ class Scheduler:
 
     def run(self) -> None:
         """Run until the program ends (GuestExit and GuestKilled tell how)."""
-        ticker = None if self.proc.seeded else _Ticker(self.proc.cpu.uc)
-        try:
-            while self.threads:
-                count = len(self.threads)
-                for offset in range(count):
-                    at = (self._next + offset) % count
-                    if self._ready(self.threads[at]):
-                        self._next = at + 1
-                        self.turn(self.threads[at])
-                        break
-                else:
-                    self.idle()
-        finally:
-            if ticker is not None:
-                ticker.stop()
+        while self.threads:
+            count = len(self.threads)
+            for offset in range(count):
+                at = (self._next + offset) % count
+                if self._ready(self.threads[at]):
+                    self._next = at + 1
+                    self.turn(self.threads[at])
+                    break
+            else:
+                self.idle()
 
     def turn(self, thread: Thread) -> None:
         """Let one thread run until it blocks or its slice is over."""
@@ -226,22 +220,23 @@ class Scheduler:
         proc = self.proc
         proc.leaving, self.after_turn = False, None
         proc.signals.fault = None
-        count = proc.random.randrange(*_SLICE) if proc.seeded else 0
+        blocks = proc.random.randrange(_SLICE // 10, _SLICE) if proc.seeded else _SLICE
         self.slices += 1
         proc.clock.charge(1000)
         try:
-            proc.cpu.uc.emu_start(proc.cpu.pc(), 0x10, 0, count)
+            self._slices.run(proc.cpu.pc(), blocks)
         except UcError as error:
             proc.signals.memory_fault(error)
             return True
         except GuestFault as fault:
+            proc.traps.rewind()
             proc.signals.access_fault(fault.address, fault.write)
             return True
         if self.after_turn is not None:
             self.after_turn()
             return True
         if not proc.leaving:
-            proc.clock.charge(count * _INSTRUCTION_PRICE)
+            proc.clock.charge(blocks * _BLOCK_PRICE)
             return False
         return True
 
@@ -260,7 +255,7 @@ class Scheduler:
         elif left is not None:
             clock.skip(left)
         elif any(wait.forever for wait in waits):
-            time.sleep(_TICK)
+            time.sleep(_PAUSE)
         else:
             raise EmulatorError("deadlock: every thread waits for another\n" + self.dump())
 
@@ -287,22 +282,3 @@ class Scheduler:
                 where = "ready"
             lines.append(f"  thread {thread.number}: {where}")
         return "\n".join(lines)
-
-
-class _Ticker:
-    """Ends slices by the host's clock."""
-
-    def __init__(self, uc: Any) -> None:
-        self._stopped = threading.Event()
-        self._uc = uc
-        self._thread = threading.Thread(target=self._tick, daemon=True)
-        self._thread.start()
-
-    def _tick(self) -> None:
-        while not self._stopped.wait(_TICK):
-            self._uc.emu_stop()
-
-    def stop(self) -> None:
-        """No more ticks."""
-        self._stopped.set()
-        self._thread.join()

@@ -28,8 +28,7 @@ SIGILL, SIGTRAP, SIGABRT, SIGFPE, SIGKILL, SIGBUS, SIGSEGV = 4, 5, 6, 8, 9, 10, 
 SIGPIPE, SIGALRM, SIGURG, SIGSTOP, SIGCHLD = 13, 14, 16, 17, 20
 NAMES = dict(
     enumerate(
-        "HUP INT QUIT ILL TRAP ABRT EMT FPE KILL BUS SEGV SYS PIPE ALRM TERM URG STOP TSTP CONT "
-        "CHLD TTIN TTOU IO XCPU XFSZ VTALRM PROF WINCH INFO USR1 USR2".split(),
+        ["HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "EMT", "FPE", "KILL", "BUS", "SEGV", "SYS", "PIPE", "ALRM", "TERM", "URG", "STOP", "TSTP", "CONT", "CHLD", "TTIN", "TTOU", "IO", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "INFO", "USR1", "USR2"],
         start=1,
     )
 )
@@ -238,14 +237,14 @@ class Signals:
 
     def returned(self, proc: Process) -> None:
         """A handler came back (this is the trap that handlers return to)."""
-        proc.scheduler.after_turn = self._restore
-        proc.leaving = True
-        proc.cpu.uc.emu_stop()
+        sp = proc.cpu.stack_pointer()
+        proc.scheduler.after_turn = lambda: self._restore(sp)
+        proc.traps.leave()
 
-    def _restore(self) -> None:
+    def _restore(self, sp: int) -> None:
         """Take the registers from the frame, as the handler left them."""
         proc = self.proc
-        thread, sp = proc.thread, proc.cpu.stack_pointer()
+        thread = proc.thread
         while thread.signal_frames:  # siglongjmp may have left frames behind: they lie lower
             frame = thread.signal_frames.pop()
             if frame.return_sp == sp:
@@ -267,4 +266,3 @@ class Signals:
             self.proc.scheduler.advance(thread, held.work, outcome, held.sp, held.return_address)
         else:
             thread.suspended = held
-

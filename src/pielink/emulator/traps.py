@@ -1,8 +1,8 @@
 """Where the program meets the emulator: one address for each imported function.
 
 The trap area is execute-only, so calling an import works and reading it as data faults (a bind of
-a variable to the wrong symbol shows). A hook limited to the area runs the Python function when
-the processor arrives there, and goes on at the return address.
+a variable to the wrong symbol shows). Each import is a system call instruction, whose hook runs the Python function, and a
+return instruction.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
-
-from unicorn import unicorn_const as uc_const
 
 from pielink.emulator.abi import Function
 from pielink.emulator.errors import EmulatorError, Errno, UnimplementedImport
@@ -42,13 +40,12 @@ class Traps:
     def __init__(self, proc: Process) -> None:
         self.proc, self._traps = proc, list[Trap]()
         self._by_key: dict[tuple[str, str], Trap] = {}
+        self.entered = (0, 0)  # address and stack pointer at the last hit
         memory = proc.memory
         self.base = memory.allocate(_SIZE, EXECUTE, "imports")
         code = proc.cpu.trap_code
         memory.view(self.base, _SIZE)[:] = code * (_SIZE // len(code))
-        proc.cpu.uc.hook_add(
-            uc_const.UC_HOOK_CODE, self._hit, None, self.base, self.base + _SIZE - 1
-        )
+        proc.cpu.on_trap(self._hit)
 
     def __iter__(self) -> Any:
         return iter(self._traps)
@@ -70,13 +67,30 @@ class Traps:
         index = (address - self.base) // _STEP
         return self._traps[index] if 0 <= index < len(self._traps) else None
 
-    def _hit(self, _uc: Any, address: int, _size: int, _data: Any) -> None:
-        """The processor is at an import."""
+    def leave(self) -> None:
+        """End the turn; called inside a hook."""
+        self.proc.leaving = True
+        self.proc.cpu.uc.emu_stop()
+
+    def rewind(self) -> None:
+        """Put the processor back to the import whose function failed."""
+        address, sp = self.entered
+        self.proc.cpu.jump(self.proc.memory, address, sp)
+
+    def _hit(self, _uc: Any, _data: Any) -> None:
+        """The processor executes a system call instruction."""
+        cpu = self.proc.cpu
+        cpu.in_hook = True
+        try:
+            self._call(cpu.pc())
+        finally:
+            cpu.in_hook = False
+
+    def _call(self, address: int) -> None:
         proc, trap = self.proc, self.at(address)
-        if proc.leaving:
-            return  # the turn is over already; the thread comes back here
-        if trap is None:
-            raise EmulatorError(f"jump to {address:#x}, an unused address among the imports")
+        if trap is None or address != trap.address:
+            where = proc.dyld.describe(address)
+            raise EmulatorError(f"raw system call at {where}: only calls of libSystem are emulated")
         trap.calls += 1
         proc.clock.charge(_CALL_PRICE)
         function = trap.function
@@ -87,6 +101,7 @@ class Traps:
             function.body(proc)
             return
         general, sp, back = proc.cpu.entry(proc.memory.u64)
+        self.entered = (address, sp)
         if trap.arguments is None:
             trap.arguments = function.bind(proc)
         try:

@@ -164,7 +164,9 @@ def write_all(proc: Process, file: OpenFile, data: bytes) -> Work:
         rest = memoryview(data)[done:]
         try:
             done += yield from transfer(
-                file, WRITABLE, lambda rest=rest: os.write(file.fd, rest)  # type: ignore[misc]
+                file,
+                WRITABLE,
+                lambda rest=rest: os.write(file.fd, rest),  # type: ignore[misc]
             )
         except Errno as failure:
             if failure.number == EPIPE:

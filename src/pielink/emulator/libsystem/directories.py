@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pielink.emulator.errors import Errno
-from pielink.emulator.libsystem.descriptors import Files, host_flags, OpenFile
+from pielink.emulator.libsystem.descriptors import Files, OpenFile, host_flags
 from pielink.emulator.libsystem.host import EBADF, host
 from pielink.emulator.libsystem.library import libsystem
 

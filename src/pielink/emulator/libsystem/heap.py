@@ -84,9 +84,7 @@ class Heap:
         size = self.sizes.pop(address, None)
         if size is None:
             dump = self.proc.scheduler.dump()
-            raise GuestKilled(
-                SIGABRT, f"free({address:#x}): the pointer was not allocated\n{dump}"
-            )
+            raise GuestKilled(SIGABRT, f"free({address:#x}): the pointer was not allocated\n{dump}")
         if size >= _LARGE and size % self.memory.page_size == 0:
             self.memory.unmap(address, size)
         else:

@@ -33,16 +33,12 @@ def _file_backing(
             f"/proc/self/fd/{file.fd}", os.W_OK
         )
         if writable and offset + size <= length:
-            return host(
-                host_mmap.mmap, file.fd, size, flags=host_mmap.MAP_SHARED, offset=offset
-            )
+            return host(host_mmap.mmap, file.fd, size, flags=host_mmap.MAP_SHARED, offset=offset)
     return host(os.pread, file.fd, size, offset)
 
 
 @libsystem("void *mmap(void *, size_t, int, int, int, off_t)")
-def mmap(
-    proc: Process, hint: int, size: int, prot: int, flags: int, fd: int, offset: int
-) -> int:
+def mmap(proc: Process, hint: int, size: int, prot: int, flags: int, fd: int, offset: int) -> int:
     memory = proc.memory
     if not 0 < size <= _LARGEST or offset % memory.page_size:
         raise Errno(EINVAL)

@@ -174,9 +174,7 @@ def _put_strings(proc: Process, buffer: int, size: int, texts: list[bytes]) -> l
     return addresses
 
 
-def _put_passwd(
-    proc: Process, entry: pwd.struct_passwd, out: int, buffer: int, size: int
-) -> None:
+def _put_passwd(proc: Process, entry: pwd.struct_passwd, out: int, buffer: int, size: int) -> None:
     fields = (entry.pw_name, "*", "", entry.pw_gecos, entry.pw_dir, entry.pw_shell)
     texts = [os.fsencode(text) for text in fields]
     name, password, kind, gecos, home, shell = _put_strings(proc, buffer, size, texts)

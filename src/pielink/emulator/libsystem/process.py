@@ -116,9 +116,7 @@ def getgroups(proc: Process, count: int, out: int) -> int:
     return len(groups)
 
 
-@libsystem(
-    "int setuid(uid_t)", "setgid", "seteuid", "setegid", "setsid", "setlogin", "setprivexec"
-)
+@libsystem("int setuid(uid_t)", "setgid", "seteuid", "setegid", "setsid", "setlogin", "setprivexec")
 def setuid(proc: Process, identity: int) -> None:
     raise Errno(EPERM)
 

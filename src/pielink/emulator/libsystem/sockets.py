@@ -19,7 +19,6 @@ from pielink.emulator.libsystem.descriptors import (
     WRITABLE,
     Files,
     OpenFile,
-    host_flags,
     ready_wait,
     scatter,
     transfer,
@@ -242,9 +241,7 @@ def _flags(flags: int) -> int:
     return result
 
 
-def _send(
-    proc: Process, fd: int, data: bytes, flags: int, target: Any, control: list[Any]
-) -> Work:
+def _send(proc: Process, fd: int, data: bytes, flags: int, target: Any, control: list[Any]) -> Work:
     file, sock = _socket(proc, fd)
     arguments = ([data], control, _flags(flags) | host_socket.MSG_NOSIGNAL, target)
     done = 0
@@ -376,7 +373,9 @@ def sendfile(
             done = yield from transfer(
                 target,
                 WRITABLE,
-                lambda: os.sendfile(target.fd, source.fd, offset + sent, min(wanted - sent, 1 << 20)),
+                lambda: os.sendfile(
+                    target.fd, source.fd, offset + sent, min(wanted - sent, 1 << 20)
+                ),
             )
             sent += done
             if not done or target.nonblocking:

@@ -106,9 +106,7 @@ def _answer(proc: Process, name: str | None, out: int, size_at: int) -> None:
 
 
 @libsystem("int sysctlbyname(const char *, void *, size_t *, void *, size_t)")
-def sysctlbyname(
-    proc: Process, name: int, out: int, size_at: int, new: int, new_size: int
-) -> None:
+def sysctlbyname(proc: Process, name: int, out: int, size_at: int, new: int, new_size: int) -> None:
     _answer(proc, proc.memory.string(name).decode("latin-1"), out, size_at)
 
 

@@ -133,9 +133,7 @@ def _alarm(proc: Process, which: int) -> Work:
     timers = proc.state(Timers).values
     mine = timers.get(which)
     while mine is not None:
-        outcome = yield Wait(
-            lambda: True if timers.get(which) != mine else None, deadline=mine[0]
-        )
+        outcome = yield Wait(lambda: True if timers.get(which) != mine else None, deadline=mine[0])
         if outcome is not TIMEOUT:
             break
         proc.signals.send(SIGALRM)
