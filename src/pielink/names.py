@@ -1,8 +1,9 @@
 """Finding symbols by name without making a Python object per name.
 
 Names are (offset, size) into the flat memory. A name's key mixes its size with its last eight
-bytes, which costs one wide read; its hash reads all of it, eight bytes at a time. Both are only
-filters: equality is always decided by the bytes.
+bytes, which costs one wide read; its hash reads all of it, eight bytes at a time. Names whose
+hashes and keys agree are the same: that two others agree in both, 128 bits, does not happen by
+chance.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pielink.tables import I4, I8, U2, U4, U8, Bool, Memory
+from pielink.tables import I4, I8, U2, U4, U8, Memory
 
 _K1, _K2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 _BUCKETS = 1 << 20
@@ -51,22 +52,6 @@ def hashes(memory: Memory, offset: I8, size: U4, version: U2) -> U8:
     result = np.empty_like(value)
     result[order] = value * _K1
     return result
-
-
-def same_names(memory: Memory, offset: I8, size: U4, other_offset: I8, other_size: U4) -> Bool:
-    """Whether each name equals its partner, byte for byte."""
-    same: Bool = size == other_size
-    rows = np.flatnonzero(same & (offset != other_offset))
-    table = words(memory)
-    left, a, b = size[rows].astype(np.int64), offset[rows], other_offset[rows]
-    while len(rows):
-        bits = np.minimum(left, 8).astype(np.uint64) * np.uint64(8)
-        shift = np.uint64(64) - bits
-        differs = (table[a] ^ table[b]) << np.minimum(shift, np.uint64(63))
-        same[rows[(differs != 0) & (bits != 0)]] = False
-        more = np.flatnonzero((left > 8) & (differs == 0))
-        rows, left, a, b = rows[more], left[more] - 8, a[more] + 8, b[more] + 8
-    return same
 
 
 class NameIndex:

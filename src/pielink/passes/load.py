@@ -6,7 +6,7 @@ one preallocated column, object after object.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,6 @@ from pielink.tables import (
     U1,
     U2,
     U4,
-    Bool,
     Kind,
     Objects,
     RawAuxes,
@@ -42,6 +41,21 @@ OBJECT_KINDS = np.array(
     ],
     np.uint8,
 )
+_FIRST_DWARF_KIND = 12  # in object files; all kinds above are without relocations, too
+
+
+# Columns of Slots that come from the files, and which come straight from the symbol records.
+_SLOT_DTYPES = {
+    **dict.fromkeys(("name_offset", "data_offset", "reloc_start", "aux_start"), np.int64),
+    **dict.fromkeys(("size", "data_size", "reloc_count", "aux_count"), np.int64),
+    **dict.fromkeys(("name_size", "align"), np.uint32),
+    **dict.fromkeys(("kind", "flags", "flags2"), np.uint8),
+    "version": np.uint16,
+}
+_SYMBOL_FIELDS = (
+    *((name, name) for name in ("name_offset", "name_size", "kind", "flags", "flags2")),
+    *(("size", "size"), ("align", "align"), ("version", "abi")),
+)
 
 
 class Loaded(NamedTuple):
@@ -55,10 +69,18 @@ class Loaded(NamedTuple):
     counts: I8  # symbol entries per block, shape (objects, 5)
 
 
+class _Run(NamedTuple):
+    """Records that lie one after the other in the flat memory."""
+
+    start: int  # offset in the flat memory
+    records: int
+
+
 def load(inputs: Inputs) -> Loaded:
     """Read all records. Raises FormatError for kinds of symbols that no release defines.
 
-    Slots 1 to n are the n builtins of the release; they belong to object row 0.
+    Slots 1 to n are the n builtins of the release; they belong to object row 0. The relocations of
+    DWARF symbols, three quarters of all, are not read: their slots have none.
     """
     objects = inputs.objects
     blocks = np.array([np.zeros(19, np.int64), *(o.blocks for o in objects)])
@@ -76,66 +98,86 @@ def load(inputs: Inputs) -> Loaded:
     first[1] = 1 + len(inputs.release.builtins)
     np.cumsum(symbols[1:].sum(1), out=first[2:])
     first[2:] += first[1]
-    slots = _slots(inputs, table, first, counts)
+    slots, reloc_runs = _slots(inputs, table, first, counts)
+    aux_runs = _whole_blocks(table, counts, goobj.AUX_BLOCK)
     return Loaded(
-        table, slots, _relocs(inputs, table, counts), _auxes(inputs, table, counts), first, symbols
+        table, slots, _relocs(inputs, reloc_runs), _auxes(inputs, aux_runs), first, symbols
     )
 
 
-def _slots(inputs: Inputs, objects: Objects, first: I4, counts: I8) -> Slots:
+def _slots(inputs: Inputs, objects: Objects, first: I4, counts: I8) -> tuple[Slots, list[_Run]]:
+    """The slots, and where the relocation records are that they count."""
     total = int(first[-1])
-    offsets: list[I8] = [np.zeros(total, np.int64) for _ in range(4)]
-    name_offset, data_offset, reloc_start, aux_start = offsets
-    sizes: list[I8] = [np.zeros(total, np.int64) for _ in range(4)]
-    size, data_size, reloc_count, aux_count = sizes
-    name_size, align = np.zeros(total, np.uint32), np.zeros(total, np.uint32)
-    version = np.zeros(total, np.uint16)
-    kind, flags, flags2 = (np.zeros(total, np.uint8) for _ in range(3))
-    reloc_base = np.cumsum(counts[:, goobj.RELOC_BLOCK]) - counts[:, goobj.RELOC_BLOCK]
-    aux_base = np.cumsum(counts[:, goobj.AUX_BLOCK]) - counts[:, goobj.AUX_BLOCK]
+    column: dict[str, Any] = {name: np.zeros(total, dtype) for name, dtype in _SLOT_DTYPES.items()}
+    runs: list[_Run] = []
+    reloc_total = aux_total = 0
     for row in range(1, len(objects.base)):
         a, z = int(first[row]), int(first[row + 1])
-        at, base = objects.blocks[row], int(objects.base[row])
+        at = objects.blocks[row]
         records = np.frombuffer(inputs.view, goobj.SYMBOL, z - a, int(at[goobj.SYMDEF]))
-        name_size[a:z], version[a:z] = records["name_size"], records["abi"]
-        kind[a:z], flags[a:z], flags2[a:z] = (records[f] for f in ("kind", "flags", "flags2"))
-        size[a:z], align[a:z] = records["size"], records["align"]
-        np.add(records["name_offset"], base, out=name_offset[a:z], dtype=np.int64)
+        for name, of in _SYMBOL_FIELDS:
+            column[name][a:z] = records[of]
+        column["name_offset"][a:z] += objects.base[row]
         d = a + int(counts[row, goobj.SYMDEF : goobj.NONPKGDEF + 1].sum())
-        for block, start, count, origin in (
-            (goobj.RELOCIDX, reloc_start, reloc_count, int(reloc_base[row])),
-            (goobj.AUXIDX, aux_start, aux_count, int(aux_base[row])),
-            (goobj.DATAIDX, data_offset, data_size, int(at[goobj.DATA])),
-        ):
-            index = np.frombuffer(inputs.view, "<u4", d - a + 1, int(at[block]))
-            np.add(index[:-1], origin, out=start[a:d], dtype=np.int64)
-            np.subtract(index[1:], index[:-1], out=count[a:d], dtype=np.int64)
-    _check_versions(version, objects, first)
-    return Slots(
+        data, data_size = _index(inputs, at, goobj.DATAIDX, d - a)
+        column["data_offset"][a:d] = data[:-1] + at[goobj.DATA]
+        column["data_size"][a:d] = data_size
+        aux, column["aux_count"][a:d] = _index(inputs, at, goobj.AUXIDX, d - a)
+        column["aux_start"][a:d] = aux[:-1] + aux_total
+        aux_total += int(counts[row, goobj.AUX_BLOCK])
+        reloc, reloc_count = _index(inputs, at, goobj.RELOCIDX, d - a)
+        reloc_count[column["kind"][a:d] >= _FIRST_DWARF_KIND] = 0
+        ends = np.cumsum(reloc_count)
+        column["reloc_start"][a:d] = ends - reloc_count + reloc_total
+        column["reloc_count"][a:d] = reloc_count
+        reloc_total += int(ends[-1]) if len(ends) else 0
+        runs += _kept_runs(reloc[:-1], reloc_count, int(at[goobj.RELOC_BLOCK]))
+    _check_versions(column["version"], objects, first)
+    kind = _kind_column(column.pop("kind"), objects, first)
+    owner = np.repeat(np.arange(len(first) - 1, dtype=np.int32), np.diff(first))
+    slots = Slots(
+        **column,
         canon=np.arange(total, dtype=np.int32),
-        object=np.repeat(np.arange(len(first) - 1, dtype=np.int32), np.diff(first)),
+        object=owner,
+        own_object=owner.copy(),
         block=_block_column(first, counts),
-        name_offset=name_offset,
-        name_size=name_size,
-        version=version,
-        kind=_kind_column(kind, objects, first),
-        own_kind=_kind_column(kind, objects, first),
-        own_object=np.repeat(np.arange(len(first) - 1, dtype=np.int32), np.diff(first)),
+        kind=kind,
+        own_kind=kind.copy(),
         definition=np.arange(total, dtype=np.int32),
-        flags=flags,
-        flags2=flags2,
-        size=size,
-        align=align,
-        data_offset=data_offset,
-        data_size=data_size,
-        reloc_start=reloc_start,
-        reloc_count=reloc_count,
-        aux_start=aux_start,
-        aux_count=aux_count,
         order=_go_order(first, counts),
         local=np.zeros(total, np.bool_),
         used_in_iface=np.zeros(total, np.bool_),
     )
+    return slots, runs
+
+
+def _index(inputs: Inputs, at: I8, block: int, count: int) -> tuple[I8, I8]:
+    """An index block: `count` starts and the end, and the differences."""
+    index = np.frombuffer(inputs.view, "<u4", count + 1, int(at[block])).astype(np.int64)
+    return index, np.diff(index)
+
+
+def _kept_runs(start: I8, count: I8, base: int) -> list[_Run]:
+    """The relocation records of symbols that keep theirs, those of neighbours together.
+
+    `start` and `count` are records of each symbol, `base` is the offset of the object's first.
+    """
+    rows = np.flatnonzero(count)
+    if not len(rows):
+        return []
+    begin, end = start[rows], start[rows] + count[rows]
+    heads = np.flatnonzero(np.append(True, begin[1:] != end[:-1]))
+    tails = np.append(heads[1:], len(rows)) - 1
+    size = goobj.RELOC.itemsize
+    return [
+        _Run(base + size * b, e - b)
+        for b, e in zip(begin[heads].tolist(), end[tails].tolist(), strict=True)
+    ]
+
+
+def _whole_blocks(objects: Objects, counts: I8, block: int) -> list[_Run]:
+    rows = zip(objects.blocks[1:, block].tolist(), counts[1:, block].tolist(), strict=True)
+    return [_Run(*row) for row in rows]
 
 
 def _object_of(slot: int, first: I4) -> int:
@@ -176,8 +218,8 @@ def _go_order(first: I4, counts: I8) -> I4:
     return order
 
 
-def _relocs(inputs: Inputs, objects: Objects, counts: I8) -> RawRelocs:
-    total = int(counts[:, goobj.RELOC_BLOCK].sum())
+def _relocs(inputs: Inputs, runs: list[_Run]) -> RawRelocs:
+    total = sum(run.records for run in runs)
     table = RawRelocs(
         offset=np.empty(total, np.int32),
         size=np.empty(total, np.uint8),
@@ -187,34 +229,32 @@ def _relocs(inputs: Inputs, objects: Objects, counts: I8) -> RawRelocs:
         symbol=np.empty(total, np.uint32),
     )
     columns = [(name, getattr(table, name)) for name in goobj.RELOC.names or ()]
-    _copy_records(inputs, objects, counts, goobj.RELOC_BLOCK, goobj.RELOC, columns)
+    _copy_records(inputs, runs, goobj.RELOC, columns)
     return table
 
 
-def _auxes(inputs: Inputs, objects: Objects, counts: I8) -> RawAuxes:
-    total = int(counts[:, goobj.AUX_BLOCK].sum())
+def _auxes(inputs: Inputs, runs: list[_Run]) -> RawAuxes:
+    total = sum(run.records for run in runs)
     table = RawAuxes(
         np.empty(total, np.uint8), np.empty(total, np.uint32), np.empty(total, np.uint32)
     )
     columns = [(name, getattr(table, name)) for name in goobj.AUX.names or ()]
-    _copy_records(inputs, objects, counts, goobj.AUX_BLOCK, goobj.AUX, columns)
+    _copy_records(inputs, runs, goobj.AUX, columns)
     return table
 
 
 def _copy_records(
     inputs: Inputs,
-    objects: Objects,
-    counts: I8,
-    block: int,
+    runs: list[_Run],
     dtype: np.dtype[np.void],
-    columns: list[tuple[str, U1 | U2 | U4 | I4 | I8 | Bool]],
+    columns: list[tuple[str, U1 | U2 | U4 | I4 | I8]],
 ) -> None:
     at = 0
-    for row in range(1, len(objects.base)):
-        count, start = int(counts[row, block]), int(objects.blocks[row, block])
-        records = np.frombuffer(inputs.view, dtype, count, start)
-        for begin in range(0, count, _BATCH):
+    for run in runs:
+        records = np.frombuffer(inputs.view, dtype, run.records, run.start)
+        for begin in range(0, run.records, _BATCH):
             batch = records[begin : begin + _BATCH]
+            end = at + begin + len(batch)
             for name, column in columns:
-                column[at + begin : at + begin + len(batch)] = batch[name]
-        at += count
+                column[at + begin : end] = batch[name]
+        at += run.records

@@ -17,7 +17,7 @@ from pielink.errors import Problems
 from pielink.formats import goobj
 from pielink.golang.linkname import check_linknames
 from pielink.golang.prefix import path_to_prefix
-from pielink.names import NameIndex, hashes, keys, same_names
+from pielink.names import NameIndex, hashes, keys
 from pielink.options import LinkOptions
 from pielink.passes.load import Loaded, load
 from pielink.passes.read import Inputs
@@ -210,12 +210,11 @@ def _possibly_named(memory: Memory, slots: Slots, package: I4, others: I4) -> I4
 
 
 def _verified(memory: Memory, names: tuple[I8, U4], slots: Slots, members: I4, hash_: U8) -> I4:
-    """Group by hash, and by name where hashes of different names collide."""
+    """Group by hash; by name where sizes, last bytes or ABIs say that different names collide."""
     offset, size = names
     group = first_equal(hash_)
-    version = slots.version[members]
-    same = same_names(memory, offset, size, offset[group], size[group])
-    same &= version == version[group]
+    key, version = keys(memory, offset, size), slots.version[members]
+    same = (key == key[group]) & (size == size[group]) & (version == version[group])
     strangers: dict[tuple[bytes, int], int] = {}
     for row in np.flatnonzero(~same).tolist():
         name = memory.get(int(offset[row]), int(size[row]))
