@@ -162,6 +162,19 @@ EXPORT_SYMBOL_FLAGS_REEXPORT = 0x08
 EXPORT_SYMBOL_FLAGS_STUB_AND_RESOLVER = 0x10
 EXPORT_SYMBOL_FLAGS_FUNCTION_VARIANT = 0x20
 
+DYLD_CHAINED_PTR_START_NONE = 0xFFFF  # a page without fixups
+DYLD_CHAINED_PTR_START_MULTI = 0x8000
+DYLD_CHAINED_PTR_ARM64E = 1
+DYLD_CHAINED_PTR_64 = 2
+DYLD_CHAINED_PTR_64_OFFSET = 6
+DYLD_CHAINED_PTR_ARM64E_KERNEL = 7
+DYLD_CHAINED_PTR_ARM64E_USERLAND = 9
+DYLD_CHAINED_PTR_ARM64E_FIRMWARE = 10
+DYLD_CHAINED_PTR_ARM64E_USERLAND24 = 12
+DYLD_CHAINED_IMPORT = 1
+DYLD_CHAINED_IMPORT_ADDEND = 2
+DYLD_CHAINED_IMPORT_ADDEND64 = 3
+
 X86_64_RELOC_UNSIGNED = 0
 X86_64_RELOC_SIGNED = 1
 X86_64_RELOC_BRANCH = 2
@@ -255,6 +268,26 @@ DYLIB_COMMAND = np.dtype(
             *("cmd", "cmdsize", "name", "timestamp"),
             *("current_version", "compatibility_version"),
         )
+    ]
+)
+DYLD_CHAINED_FIXUPS_HEADER = np.dtype(
+    [
+        (n, "<u4")
+        for n in (
+            *("fixups_version", "starts_offset", "imports_offset", "symbols_offset"),
+            *("imports_count", "imports_format", "symbols_format"),
+        )
+    ]
+)
+# Followed by page_count times u2 page_start; `size` counts both.
+DYLD_CHAINED_STARTS_IN_SEGMENT = np.dtype(
+    [
+        ("size", "<u4"),
+        ("page_size", "<u2"),
+        ("pointer_format", "<u2"),
+        ("segment_offset", "<u8"),
+        ("max_valid_pointer", "<u4"),
+        ("page_count", "<u2"),
     ]
 )
 UUID_COMMAND = np.dtype([("cmd", "<u4"), ("cmdsize", "<u4"), ("uuid", "V16")])
