@@ -47,19 +47,23 @@ def test_calls_go_to_stubs_and_leas_load_from_the_got() -> None:
         "f", Kind.TEXT, LEA + CALL + CALL, relocs=[lea(0, PUTS), call(7, READ), call(12, READ)]
     )
     store, made = run([body])
-    assert made.got.tolist() == [PUTS, READ]
-    assert made.stubs.tolist() == [READ]
-    assert made.relocs.target[:3].tolist() == [made.got_symbol, made.stub_symbol, made.stub_symbol]
+    assert made.stubs.got.tolist() == [PUTS, READ]
+    assert made.stubs.stubs.tolist() == [READ]
+    assert made.relocs.target[:3].tolist() == [
+        made.stubs.got_symbol,
+        made.stubs.stub_symbol,
+        made.stubs.stub_symbol,
+    ]
     assert made.relocs.addend[:3].tolist() == [0, 0, 0]
     assert [c.tolist() for c in (made.patches.symbol, made.patches.offset, made.patches.value)] == [
         [4],
         [1],
         [amd64.OPCODE_MOV_LOAD],
     ]
-    assert content(store, made.symbols, made.got_symbol).tobytes() == bytes(16)
-    assert content(store, made.symbols, made.stub_symbol).tobytes() == amd64.STUB
+    assert content(store, made.symbols, made.stubs.got_symbol).tobytes() == bytes(16)
+    assert content(store, made.symbols, made.stubs.stub_symbol).tobytes() == amd64.STUB
     stub = len(made.relocs) - 1
-    assert (made.relocs.target[stub], made.relocs.addend[stub]) == (made.got_symbol, 8)
+    assert (made.relocs.target[stub], made.relocs.addend[stub]) == (made.stubs.got_symbol, 8)
     assert (made.relocs.offset[stub], made.relocs.size[stub]) == (2, 4)
 
 
@@ -67,8 +71,8 @@ def test_entries_follow_the_order_of_the_image() -> None:
     first = NewSymbol("f", Kind.TEXT, CALL, relocs=[call(0, ENVIRON)])
     second = NewSymbol("g", Kind.TEXT, CALL + LEA, relocs=[call(0, READ), lea(5, PUTS)])
     _, made = run([first, second], text=[5, 4])
-    assert made.got.tolist() == [READ, PUTS, ENVIRON]
-    assert made.stubs.tolist() == [READ, ENVIRON]
+    assert made.stubs.got.tolist() == [READ, PUTS, ENVIRON]
+    assert made.stubs.stubs.tolist() == [READ, ENVIRON]
 
 
 def test_pointers_in_data_are_rebased_or_bound() -> None:
@@ -95,18 +99,18 @@ def test_got_entries_are_bound_in_a_pie_only() -> None:
     body = NewSymbol("f", Kind.TEXT, CALL, relocs=[call(0, READ)])
     data = NewSymbol("d", Kind.DATA, bytes(8), relocs=[NewReloc(0, 4)])
     _, pie = run([body, data])
-    assert pie.pointers.bind_symbol.tolist() == [pie.got_symbol]
-    assert pie.symbols.kind[pie.got_symbol] == Kind.GOT_RELRO
+    assert pie.pointers.bind_symbol.tolist() == [pie.stubs.got_symbol]
+    assert pie.symbols.kind[pie.stubs.got_symbol] == Kind.GOT_RELRO
     _, exe = run([body, data], pie=False)
-    assert exe.symbols.kind[exe.got_symbol] == Kind.GOT
-    assert exe.got.tolist() == [READ]
+    assert exe.symbols.kind[exe.stubs.got_symbol] == Kind.GOT
+    assert exe.stubs.got.tolist() == [READ]
     assert not len(exe.pointers.bind_symbol)
     assert not len(exe.pointers.rebase_symbol)
 
 
 def test_without_imports_got_and_stubs_are_empty() -> None:
     _, made = run([NewSymbol("f", Kind.TEXT, b"\xc3")])
-    assert made.symbols.size[[made.got_symbol, made.stub_symbol]].tolist() == [0, 0]
+    assert made.symbols.size[[made.stubs.got_symbol, made.stubs.stub_symbol]].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -159,7 +163,7 @@ def test_fixups_are_sorted_by_address() -> None:
     store, made = run(new)
     layout = lay_out(made.symbols)
     found = place(store, made.symbols, made.pointers, layout)
-    data, type_, got = layout.address[[5, 6, made.got_symbol]].tolist()
+    data, type_, got = layout.address[[5, 6, made.stubs.got_symbol]].tolist()
     assert found.rebase_address.tolist() == [type_, data + 8]
     assert found.bind_address.tolist() == [got, got + 8, data]
     assert found.bind_symbol.tolist() == [READ, PUTS, PUTS]

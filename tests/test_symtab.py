@@ -10,7 +10,6 @@ from reference import symtab as plain
 
 from pielink.formats import macho
 from pielink.formats.goobj import OBJ_FROM_ASSEMBLY
-from pielink.passes.fixups import Dynamic, Patches, Pointers
 from pielink.passes.symtab import Exports, SymbolTable, import_name, symtab
 from pielink.tables import (
     ABI0,
@@ -23,7 +22,6 @@ from pielink.tables import (
     Memory,
     NewSymbol,
     Objects,
-    Relocs,
     Symbols,
     with_columns,
 )
@@ -34,21 +32,6 @@ BOTH_ABIS = frozenset((b"runtime.both", "runtime\u00b7dot".encode()))
 def is_function(names: list[tuple[bytes, int]]) -> Bool:
     """Which names have a Go function as well."""
     return np.array([name in BOTH_ABIS and abi == ABI_INTERNAL for name, abi in names], np.bool_)
-
-
-def dynamic(symbols: Symbols, relocs: Relocs, got: list[int], stubs: list[int]) -> Dynamic:
-    """GOT and stubs for these rows."""
-    none, wide = np.zeros(0, np.int32), np.zeros(0, np.int64)
-    return Dynamic(
-        symbols,
-        relocs,
-        Patches(none, none, np.zeros(0, np.uint8)),
-        Pointers(none, none, none, none, none, wide),
-        0,
-        0,
-        np.array(got, np.int32),
-        np.array(stubs, np.int32),
-    )
 
 
 def entries(table: SymbolTable) -> list[plain.Entry]:
@@ -63,7 +46,7 @@ def make(
 ) -> tuple[SymbolTable, Memory, Symbols, Layout]:
     """The symbol table of `new`, in rows 1 and up; exports: row -> name, whether dyld finds it."""
     store = memory()
-    symbols, relocs = tables(store, new)
+    symbols, _ = tables(store, new)
     layout = lay_out(symbols)
     rows = [row for row in range(1, len(symbols)) if symbols.kind[row] == Kind.DYNIMPORT]
     export = exports or {}
@@ -78,7 +61,7 @@ def make(
             [name for name, _ in export.values()],
             np.array([seen for _, seen in export.values()], np.bool_),
         ),
-        dynamic(symbols, relocs, rows, rows[1:]),
+        np.array([*rows[1:], *rows], np.int32),
         is_function,
         strip,
     )
@@ -117,7 +100,6 @@ def random_tables(rng: random.Random) -> tuple[Memory, Objects, Symbols, Layout]
 def test_local_symbols_equal_the_plain_twin() -> None:
     for seed in range(15):
         store, objs, symbols, layout = random_tables(random.Random(seed))
-        _, relocs = tables(memory(), [])
         none = Imports(np.zeros(0, np.int32), [], np.zeros(0, np.int32), np.zeros(0, np.bool_), [])
         table = symtab(
             store,
@@ -126,7 +108,7 @@ def test_local_symbols_equal_the_plain_twin() -> None:
             layout,
             none,
             Exports.none(),
-            dynamic(symbols, relocs, [], []),
+            none.symbol,
             is_function,
         )
         expected = plain.local_entries(

@@ -22,7 +22,7 @@ from pielink.golang.gcprog import gc_program
 from pielink.golang.markers import TEXT_MARKERS, data_markers
 from pielink.golang.pclntab import pclntab
 from pielink.golang.sections import DATA, section_plans
-from pielink.options import BuildMode, LinkOptions, Version
+from pielink.options import BindTime, BuildMode, LinkOptions, Version
 from pielink.passes import fixups as dynamic_pass
 from pielink.passes import headers as headers_pass
 from pielink.passes import layout as layout_pass
@@ -39,6 +39,7 @@ from pielink.passes.mark import place_markers
 from pielink.passes.reach import reach
 from pielink.passes.read import read
 from pielink.passes.resolve import resolve
+from pielink.passes.stubs import with_binder
 from pielink.passes.verify import verify
 from pielink.passes.write import write
 from pielink.program import Program
@@ -101,6 +102,7 @@ def link(options: LinkOptions) -> LinkResult:
     """
     timed = _Clock()
     pie = options.build_mode is BuildMode.PIE
+    lazy = pie and options.bind is BindTime.LAZY
 
     # Map the archives and find the objects in them.
     with timed("read"):
@@ -166,8 +168,9 @@ def link(options: LinkOptions) -> LinkResult:
     # References to dylibs: GOT, stubs, and the words that dyld must change.
     with timed("fixups"):
         dynamic = dynamic_pass.fixups(
-            program.memory, program.objects, symbols, relocs, text_rows, pie
+            program.memory, program.objects, symbols, relocs, text_rows, pie, lazy
         )
+        imports = with_binder(imports, dynamic.stubs)
         special = np.append(special, np.zeros(len(dynamic.symbols) - len(symbols), np.bool_))
         symbols, relocs = dynamic.symbols, dynamic.relocs
     # Order of the data, and the sections; every address is final from here on.
@@ -215,7 +218,9 @@ def link(options: LinkOptions) -> LinkResult:
     # What dyld is told, the symbol table, and the load commands that describe all that.
     with timed("linkedit"):
         exported = exports(program, symbols, layout, row_of_slot, cgo.exports, options)
-        info = dyld_info(fixups, layout, imports) if pie else DyldInfo()
+        info = DyldInfo()
+        if pie:
+            info = dyld_info(image, fixups, layout, imports, dynamic.stubs, exported)
         table = symtab_pass.symtab(
             program.memory,
             program.objects,
@@ -223,7 +228,7 @@ def link(options: LinkOptions) -> LinkResult:
             layout,
             imports,
             exported,
-            dynamic,
+            dynamic.stubs.indirect,
             lambda keys: _are_text(program, keys),
             options.strip_symbols,
         )

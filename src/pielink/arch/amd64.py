@@ -27,9 +27,20 @@ NEEDS_SIGNATURE = False  # the kernel runs unsigned amd64 programs
 
 ENTRY_SYMBOL = "_rt0_amd64_darwin"
 
+LIBSYSTEM = "/usr/lib/libSystem.B.dylib"
+# libSystem has two forms of these functions for amd64; "$INODE64" is that with 64-bit inodes.
+INODE64_NAMES = frozenset((b"_fdopendir", b"_readdir_r", b"_getfsstat"))
+
 # jmpq *disp32(%rip): the displacement of the pointer, from the end of the instruction.
 STUB = b"\xff\x25\x00\x00\x00\x00"
 STUB_SIZE, STUB_DISPLACEMENT = 6, 2
+
+# The stub helper, which stubs lead to until dyld_stub_binder has bound them. Header:
+# lea private(%rip), %r11; push %r11; jmpq *binder(%rip); nop. Entry: push $imm32; jmp header.
+HELPER_HEADER = b"\x4c\x8d\x1d\0\0\0\0\x41\x53\xff\x25\0\0\0\0\x90"
+HELPER_HEADER_SIZE, HELPER_PRIVATE_AT, HELPER_BINDER_AT = 16, 3, 11
+HELPER_ENTRY = b"\x68\0\0\0\0\xe9\0\0\0\0"
+HELPER_ENTRY_SIZE, HELPER_PUSH_AT, HELPER_JUMP_AT = 10, 1, 6
 
 # lea disp32(%rip), reg and mov disp32(%rip), reg differ in the opcode, two bytes before disp32.
 OPCODE_BEFORE_DISPLACEMENT = 2

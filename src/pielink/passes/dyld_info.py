@@ -1,7 +1,8 @@
-"""What dyld is told: rebase and bind opcode streams, from the fixups of the image.
+"""What dyld is told: rebase and bind opcode streams, and the trie of exported symbols.
 
 Segments are numbered as their load commands are, `__PAGEZERO` included; offsets are from the
-start of the segment. The streams themselves are the business of `pielink.dyld`.
+start of the segment. Exported addresses count from the mach header, which `__TEXT` starts with.
+The streams themselves are the business of `pielink.dyld`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pielink.dyld import BIND, REBASE, bind, rebase
+from pielink.arch import amd64
+from pielink.dyld import BIND, REBASE, bind, lazy_bind, rebase
+from pielink.dyld import exports as trie
 from pielink.formats import macho
+from pielink.passes.stubs import Stubs, set_lazy_offsets
+from pielink.passes.symtab import Exports
 from pielink.tables import I4, I8, U1, Fixups, Imports, Layout, Segments
 
 
@@ -28,11 +33,20 @@ class DyldInfo:
     export: bytes = b""
 
 
-def dyld_info(fixups: Fixups, layout: Layout, imports: Imports) -> DyldInfo:
-    """Encode the fixups of a position-independent executable."""
+def dyld_info(
+    image: U1, fixups: Fixups, layout: Layout, imports: Imports, stubs: Stubs, exports: Exports
+) -> DyldInfo:
+    """Encode the fixups of a position-independent executable, and its exports.
+
+    If stubs bind lazily, the offsets of their opcodes are written into the stub helper in `image`.
+    """
+    rows, offsets = lazy_bind.encode(lazy_rows(stubs, layout, imports), imports.name)
+    set_lazy_offsets(image, layout, stubs, offsets)
     return DyldInfo(
         rebase=rebase.encode(rebase_rows(fixups, layout.segments)),
         bind=bind.encode(bind_rows(fixups, layout.segments, imports), imports.name),
+        lazy_bind=rows,
+        export=trie.encode(export_rows(exports, layout), exports.name),
     )
 
 
@@ -46,14 +60,43 @@ def rebase_rows(fixups: Fixups, segments: Segments) -> npt.NDArray[Any]:
 
 def bind_rows(fixups: Fixups, segments: Segments, imports: Imports) -> npt.NDArray[Any]:
     """The binds as `pielink.dyld.BIND` rows; names are indices into `imports.name`."""
-    rows = np.zeros(len(fixups.bind_address), BIND)
-    rows["segment"], rows["offset"] = locate(segments, fixups.bind_address)
-    entry = np.searchsorted(imports.symbol, fixups.bind_symbol)
+    rows = _bind_rows(fixups.bind_address, fixups.bind_symbol, segments, imports)
+    rows["addend"] = fixups.bind_addend
+    return rows
+
+
+def lazy_rows(stubs: Stubs, layout: Layout, imports: Imports) -> npt.NDArray[Any]:
+    """The binds of stubs, one row for each in order, as `pielink.dyld.BIND` rows."""
+    bound = stubs.stubs if stubs.lazy else stubs.stubs[:0]
+    start = layout.address[stubs.pointer_symbol] if stubs.lazy else 0
+    address = start + np.arange(len(bound)) * amd64.POINTER_SIZE
+    return _bind_rows(address, bound, layout.segments, imports)
+
+
+def _bind_rows(address: I8, symbol: I4, segments: Segments, imports: Imports) -> npt.NDArray[Any]:
+    rows = np.zeros(len(address), BIND)
+    rows["segment"], rows["offset"] = locate(segments, address)
+    entry = np.searchsorted(imports.symbol, symbol)
     rows["name"], rows["ordinal"] = entry, imports.ordinal[entry]
     rows["flags"] = np.where(imports.weak[entry], macho.BIND_SYMBOL_FLAGS_WEAK_IMPORT, 0)
     rows["type"] = macho.BIND_TYPE_POINTER
-    rows["addend"] = fixups.bind_addend
     return rows
+
+
+def export_rows(exports: Exports, layout: Layout) -> npt.NDArray[Any]:
+    """What dyld may find, as `pielink.dyld.EXPORT` rows; names are indices into `exports.name`."""
+    name = np.flatnonzero(exports.dynamic)
+    rows = np.zeros(len(name), trie.EXPORT)
+    rows["name"], rows["import_name"] = name, trie.NO_NAME
+    rows["address"] = layout.address[exports.symbol[name]] - header_address(layout.segments)
+    rows["flags"] = macho.EXPORT_SYMBOL_FLAGS_KIND_REGULAR
+    return rows
+
+
+def header_address(segments: Segments) -> int:
+    """The unslid address of the mach header: that of the segment at the start of the file."""
+    first = (segments.fileoff == 0) & (segments.filesize > 0)
+    return int(segments.vmaddr[first][0])
 
 
 def locate(segments: Segments, address: I8) -> tuple[U1, I8]:

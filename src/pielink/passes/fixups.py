@@ -23,6 +23,7 @@ import numpy as np
 from pielink.arch import amd64
 from pielink.errors import Problems
 from pielink.formats import macho
+from pielink.passes.stubs import Stubs, stubs_at_first_call, stubs_at_load
 from pielink.tables import (
     I4,
     I8,
@@ -33,8 +34,6 @@ from pielink.tables import (
     Kind,
     Layout,
     Memory,
-    NewReloc,
-    NewSymbol,
     Objects,
     Reloc,
     Relocs,
@@ -73,40 +72,32 @@ class Dynamic:
     relocs: Relocs
     patches: Patches
     pointers: Pointers
-    got_symbol: int  # rows in `symbols`
-    stub_symbol: int
-    got: I4  # row of the dylib symbol of each GOT entry, 8 bytes apart
-    stubs: I4  # row of the dylib symbol of each stub, STUB_SIZE bytes apart
+    stubs: Stubs
 
 
 def fixups(
-    memory: Memory, objects: Objects, symbols: Symbols, relocs: Relocs, text: I4, pie: bool
+    memory: Memory,
+    objects: Objects,
+    symbols: Symbols,
+    relocs: Relocs,
+    text: I4,
+    pie: bool,
+    lazy: bool = False,
 ) -> Dynamic:
     """Make GOT and stubs for references to dylibs and note rebases and binds.
 
     `text` lists the rows of all functions in the order of the image. Without `pie` the image has
-    no rebases, and its GOT is bound by way of the indirect symbol table. LinkError lists every
-    reference that cannot be expressed.
+    no rebases, and its GOT is bound by way of the indirect symbol table. With `lazy` stubs bind at
+    the first call. LinkError lists every reference that cannot be expressed.
     """
     used = _uses(symbols, relocs, text)
     _check_uses(memory, objects, symbols, relocs, used, pie)
     _check_width(memory, objects, symbols, relocs, pie)
     code = used[relocs.type[used] != Reloc.ADDR]
     calls = relocs.type[code] == Reloc.CALL
-    got = _first_uses(relocs.target[code])
-    stubs = _first_uses(relocs.target[code[calls]])
-
-    entry = np.zeros(len(symbols), np.int32)  # of a dylib symbol: its GOT entry
-    entry[got] = np.arange(len(got))
-    stub = np.zeros(len(symbols), np.int32)
-    stub[stubs] = np.arange(len(stubs))
-    got_symbol, stub_symbol = len(symbols), len(symbols) + 1
-
-    target, addend = relocs.target.copy(), relocs.addend.copy()
-    imported = relocs.target[code]
-    target[code] = np.where(calls, stub_symbol, got_symbol)
-    addend[code] = np.where(
-        calls, stub[imported] * amd64.STUB_SIZE, entry[imported] * amd64.POINTER_SIZE
+    made = _make_stubs(relocs.target[code], calls, len(symbols), pie, lazy)
+    new_symbols, new_relocs = extend(
+        symbols, _through_stubs(relocs, code, calls, made), memory, made.made
     )
     loads = code[~calls]
     patches = Patches(
@@ -114,19 +105,29 @@ def fixups(
         relocs.offset[loads] - amd64.OPCODE_BEFORE_DISPLACEMENT,
         np.full(len(loads), amd64.OPCODE_MOV_LOAD, np.uint8),
     )
-    changed = with_columns(relocs, target=target, addend=addend)
-    made = _got_and_stubs(got_symbol, entry[stubs], len(got), pie)
-    new_symbols, new_relocs = extend(symbols, changed, memory, made)
-    return Dynamic(
-        symbols=new_symbols,
-        relocs=new_relocs,
-        patches=patches,
-        pointers=_pointers(symbols, relocs, used, got_symbol, got, pie),
-        got_symbol=got_symbol,
-        stub_symbol=stub_symbol,
-        got=got,
-        stubs=stubs,
-    )
+    pointers = _pointers(new_symbols, new_relocs, used, made, pie)
+    return Dynamic(new_symbols, new_relocs, patches, pointers, made)
+
+
+def _make_stubs(target: I4, calls: Bool, first: int, pie: bool, lazy: bool) -> Stubs:
+    """GOT and stubs for references from code, in their order; `calls` says which need a stub."""
+    stubs = _first_uses(target[calls])
+    if lazy and len(stubs):
+        return stubs_at_first_call(_first_uses(target[~calls]), stubs, first)
+    return stubs_at_load(_first_uses(target), stubs, first, pie)
+
+
+def _through_stubs(relocs: Relocs, code: I4, calls: Bool, made: Stubs) -> Relocs:
+    """Direct the relocations in the rows `code` to the stub, or else the GOT entry, they need."""
+    target, addend = relocs.target.copy(), relocs.addend.copy()
+    for rows, entries, symbol, size in (
+        (code[calls], made.stubs, made.stub_symbol, amd64.STUB_SIZE),
+        (code[~calls], made.got, made.got_symbol, amd64.POINTER_SIZE),
+    ):
+        order = np.argsort(entries, kind="stable")
+        place = order[np.searchsorted(entries[order], relocs.target[rows])] if len(rows) else rows
+        target[rows], addend[rows] = symbol, place * size
+    return with_columns(relocs, target=target, addend=addend)
 
 
 def _uses(symbols: Symbols, relocs: Relocs, text: I4) -> I4:
@@ -230,34 +231,9 @@ def type_name(number: int) -> str:
         return f"type {number}"
 
 
-def _got_and_stubs(got_symbol: int, stub_entry: I4, entries: int, pie: bool) -> list[NewSymbol]:
-    """The symbols .got (zeros, for dyld to fill) and .plt (one stub for each of `stub_entry`)."""
-    jumps = [
-        NewReloc(
-            offset=i * amd64.STUB_SIZE + amd64.STUB_DISPLACEMENT,
-            target=got_symbol,
-            type=Reloc.PCREL,
-            size=4,
-            addend=entry * amd64.POINTER_SIZE,
-        )
-        for i, entry in enumerate(stub_entry.tolist())
-    ]
-    got = NewSymbol(
-        name=".got",
-        kind=Kind.GOT_RELRO if pie else Kind.GOT,
-        content=bytes(entries * amd64.POINTER_SIZE),
-        align=4,
-    )
-    stubs = NewSymbol(
-        name=".plt", kind=Kind.STUBS, content=amd64.STUB * len(stub_entry), relocs=jumps
-    )
-    return [got, stubs]
-
-
-def _pointers(
-    symbols: Symbols, relocs: Relocs, used: I4, got_symbol: int, got: I4, pie: bool
-) -> Pointers:
-    """The words that hold an absolute address of a PIE."""
+def _pointers(symbols: Symbols, relocs: Relocs, used: I4, made: Stubs, pie: bool) -> Pointers:
+    """The words that hold an absolute address of a PIE; `used` as from `_uses`."""
+    got = made.got
     if not pie:
         used, got = used[:0], got[:0]
     absolute = (relocs.type == Reloc.ADDR) & (relocs.target > NO_TARGET) & (relocs.size > 0)
@@ -270,7 +246,7 @@ def _pointers(
     return Pointers(
         rebase_symbol=relocs.owner[rebase],
         rebase_offset=relocs.offset[rebase],
-        bind_symbol=np.append(relocs.owner[bind], np.full(len(got), got_symbol, np.int32)),
+        bind_symbol=np.append(relocs.owner[bind], np.full(len(got), made.got_symbol, np.int32)),
         bind_offset=np.append(relocs.offset[bind], entry_offset),
         bind_target=np.append(relocs.target[bind], got),
         bind_addend=np.append(relocs.addend[bind], np.zeros(len(got), np.int64)),

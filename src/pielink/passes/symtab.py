@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pielink.arch import amd64
 from pielink.blocks import copy_ranges
 from pielink.formats import macho
 from pielink.formats.goobj import OBJ_FROM_ASSEMBLY
-from pielink.passes.fixups import Dynamic, is_text
+from pielink.passes.fixups import is_text
 from pielink.tables import (
     ABI0,
     ABI_INTERNAL,
@@ -65,9 +66,6 @@ HIDDEN_NAMES = frozenset(
 )
 STRING_TABLE_START = b" \0"  # an n_strx of 0 or 1 means "no name" to some tools
 
-# libSystem offers two forms of these to amd64 programs; this one has 64-bit inode numbers.
-INODE64_NAMES = frozenset((b"_fdopendir", b"_readdir_r", b"_getfsstat"))
-LIBSYSTEM = "/usr/lib/libSystem.B.dylib"
 
 TextLookup = Callable[[Sequence[tuple[bytes, int]]], Bool]  # (name, version) -> is a function
 
@@ -92,7 +90,7 @@ class SymbolTable:
 
     entries: npt.NDArray[Any]  # macho.NLIST_64
     strings: bytes
-    indirect: U4  # index in `entries` of each stub's, then each GOT entry's symbol
+    indirect: U4  # index in `entries` of the symbol of each stub and each symbol pointer
     local_count: int
     external_count: int
     undefined_count: int
@@ -100,7 +98,8 @@ class SymbolTable:
 
 def import_name(name: bytes, dylib: str) -> bytes:
     """The name that a dylib gives to what a program calls `name` (with the underscore)."""
-    return name + b"$INODE64" if dylib == LIBSYSTEM and name in INODE64_NAMES else name
+    two_forms = dylib == amd64.LIBSYSTEM and name in amd64.INODE64_NAMES
+    return name + b"$INODE64" if two_forms else name
 
 
 def symtab(
@@ -110,11 +109,14 @@ def symtab(
     layout: Layout,
     imports: Imports,
     exports: Exports,
-    dynamic: Dynamic,
+    indirect: I4,
     is_function: TextLookup,
     strip: bool = False,
 ) -> SymbolTable:
-    """The symbol table of the image; with `strip` (-s) without local symbols."""
+    """The symbol table of the image; with `strip` (-s) without local symbols.
+
+    `indirect` holds the row of the dylib symbol behind each stub and each symbol pointer.
+    """
     local = visible(memory, objects, symbols, layout)
     local[exports.symbol] = False
     rows = np.flatnonzero(local & (not strip)).astype(np.int32)
@@ -141,7 +143,7 @@ def symtab(
     return SymbolTable(
         entries=np.concatenate(parts),
         strings=strings,
-        indirect=index[np.append(dynamic.stubs, dynamic.got)],
+        indirect=index[indirect],
         local_count=len(parts[0]),
         external_count=len(parts[1]),
         undefined_count=len(parts[2]),
