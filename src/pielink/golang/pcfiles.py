@@ -12,13 +12,13 @@ Source: walkFilenames, generateFilenameTabs, expandGoroot in cmd/link/internal/l
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pielink.blocks import windows
+from pielink.arrays import ranges
+from pielink.blocks import copy_ranges, windows
 from pielink.errors import FormatError
 from pielink.formats import goobj
 from pielink.golang.funcinfo import Functions
@@ -51,26 +51,25 @@ def file_tables(program: Program, functions: Functions, goroot: str) -> FileTabl
     for an index outside of the object's file table, and for names that lie outside of the object.
     """
     base, used = _used_files(program, functions)
-    offset_of_name: dict[bytes, int] = {}
-    names = []
-    position = 0
-    for name in _names(program, base, used):
-        if name not in offset_of_name:
-            offset_of_name[name] = position
-            names.append(expand_file(name, goroot) + b"\0")
-            position += len(names[-1])
     units = first_seen(functions.object, len(program.objects.base))
     units = units[units != 0]
+    holder = _object_of(base, used)
     entries = np.zeros(len(program.objects.base), np.int64)
-    np.maximum.at(entries, _object_of(base, used), used - base[_object_of(base, used)] + 1)
-    listed = [np.arange(base[u], base[u] + entries[u]) for u in units.tolist()]
-    rows = np.concatenate([np.zeros(0, np.int64), *listed])
-    cutab = [offset_of_name.get(name, NO_FILE) for name in _names(program, base, rows)]
-    first = np.full(len(program.objects.base), NO_UNIT, np.uint32)
+    np.maximum.at(entries, holder, used - base[holder] + 1)
+    first = np.full(len(program.objects.base), NO_UNIT, np.int64)
     first[units] = starts(entries[units])
-    return FileTables(
-        np.array(cutab, np.uint32), b"".join(names), len(names), first[functions.object]
-    )
+    names = _names(program, ranges(base[units], entries[units])[0], base)
+    offset_of_name: dict[bytes, int] = {}
+    shown = []
+    position = 0
+    for name in map(names.__getitem__, (first[holder] + used - base[holder]).tolist()):
+        if name not in offset_of_name:
+            offset_of_name[name] = position
+            shown.append(expand_file(name, goroot) + b"\0")
+            position += len(shown[-1])
+    cutab = np.array([offset_of_name.get(name, NO_FILE) for name in names], np.uint32)
+    unit = first[functions.object].astype(np.uint32)
+    return FileTables(cutab, b"".join(shown), len(shown), unit)
 
 
 def expand_file(name: bytes, goroot: str) -> bytes:
@@ -109,18 +108,21 @@ def _object_of(base: I8, rows: I8) -> I4:
     return (np.searchsorted(base, rows, side="right") - 1).astype(np.int32)
 
 
-def _names(program: Program, base: I8, rows: I8) -> Iterator[bytes]:
+def _names(program: Program, rows: I8, base: I8) -> list[bytes]:
     """The names of files by number, as in the objects."""
-    objects, memory = program.objects, program.memory
+    objects, memory = program.objects, program.memory.bytes
     unit = _object_of(base, rows)
     entry = objects.blocks[unit, goobj.FILE]
     entry = entry + goobj.ENTRY_SIZE[goobj.FILE] * (rows - base[unit])
-    strings = windows(memory.bytes, goobj.STRING)[entry]
+    strings = windows(memory, goobj.STRING)[entry]
     start = objects.base[unit] + strings["offset"]
     size = strings["size"].astype(np.int64)
     outside = start + size > objects.blocks[unit, goobj.END]
     if outside.any():
         file = objects.file[int(unit[np.argmax(outside)])]
         raise FormatError("malformed object: a file name lies outside of the file", file)
-    for at, length in zip(start.tolist(), size.tolist(), strict=True):
-        yield memory.get(at, length)
+    text, place = np.zeros(int(size.sum()), np.uint8), starts(size)
+    copy_ranges(text, place, memory, start, size)
+    joined = text.tobytes()
+    ends = (place + size).tolist()
+    return [joined[a:z] for a, z in zip(place.tolist(), ends, strict=True)]
