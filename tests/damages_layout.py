@@ -181,6 +181,7 @@ LINKEDIT = [
         "range-in-file", "go-arm64", lambda e: e.command(m.LC_CODE_SIGNATURE, datasize=0xFFFFFFF)
     ),
     Damage("linkedit-present", "go", lambda e: e.segment("__LINKEDIT", segname=b"__LINK")),
+    Damage("linkedit-ends-file", "go", lambda e: e.data.extend(b"appended")),
     Damage("linkedit-content", "go", lambda e: e.remove(*_NO_FIXUPS, m.LC_SYMTAB)),
     Damage("linkedit-inside", "go", lambda e: e.segment("__LINKEDIT", filesize=PAGE)),
     Damage("linkedit-inside", "go", lambda e: e.command(m.LC_SYMTAB, symoff=PAGE)),

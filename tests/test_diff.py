@@ -11,6 +11,7 @@ from pathlib import Path
 import lief
 import numpy as np
 import pytest
+from chained_program import chained
 from macho_inputs import c_program, go_program
 
 from pielink.cli import main
@@ -279,3 +280,28 @@ def test_mutated_files_never_crash(program):
         except FormatError:
             refused += 1
     assert refused > 10
+
+
+def test_chained_copy_differs_in_form_only(c):
+    """Same contents, binds and exports; only lazily bound pointers need rebases as well."""
+    copy = MachOFile(chained(c_program()), "chained")
+    assert copy.chained is not None
+    found = [d for d in compare(c, copy) if d.part not in ("command", "header")]
+    assert {(d.part, d.place.partition("+")[0], d.b) for d in found} == {
+        ("rebase", "__DATA,__la_symbol_ptr", "absent")
+    }
+    index = c.section_names.index("__DATA,__la_symbol_ptr")
+    assert len(found) == int(c.sections["size"][index]) // 8
+
+
+def test_chained_fixups_are_those_that_lief_reads(tmp_path):
+    path = tmp_path / "chained"
+    path.write_bytes(chained(c_program()))
+    file, other = read_macho(path), lief.MachO.parse(str(path)).at(0)
+    fixed = [r for r in other.relocations if r.origin.name == "CHAINED_FIXUPS"]
+    ours = zip(file.rebases["address"].tolist(), file.rebases["target"].tolist(), strict=True)
+    assert set(ours) == {(r.address, r.target) for r in fixed}
+    rows, names = file.binds.rows, file.binds.names
+    assert sorted((int(r["address"]), names[r["name"]].decode()) for r in rows) == sorted(
+        (b.address, b.symbol.name) for b in other.bindings
+    )

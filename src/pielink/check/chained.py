@@ -94,13 +94,13 @@ RULES = (
         "chained-import-index",
         "a bind names an import that exists",
         "correct the import's index",
-        "dyld common/MachOLoaded.cpp fixupAllChainedFixups (out of range bind ordinal)",
+        "dyld dyld/Loader.cpp targetValue (out of range bind ordinal)",
     ),
     Rule(
         "chained-target",
         "a rebase points into a segment of the image",
         "drop the rebase, or relocate the pointer",
-        "dyld mach_o/ChainedFixups.cpp parseChainEntry (targets are offsets into the image)",
+        "dyld dyld/Loader.cpp targetValue (mach header + offset in the image)",
     ),
     Rule(
         "chained-overlap",

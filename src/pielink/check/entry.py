@@ -66,7 +66,7 @@ RULES = (
         "initializer-fixup",
         "every initializer or terminator pointer is rebased (or bound)",
         "add the rebase: without it the pointer is wrong at any slide but 0",
-        "dyld common/MachOAnalyzer.cpp forEachInitializer (reads rebased pointers)",
+        "dyld common/MachOAnalyzer.cpp forEachInitializer (unslides each pointer)",
     ),
     Rule(
         "init-offsets-section",

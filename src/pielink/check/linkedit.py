@@ -30,6 +30,12 @@ RULES = (
         IMAGE,
     ),
     Rule(
+        "linkedit-ends-file",
+        "__LINKEDIT ends where the file ends (codesign takes the file for damaged otherwise)",
+        "cut the file off there, or correct filesize of __LINKEDIT",
+        "Security OSX/libsecurity_utilities/lib/macho++.cpp validateStructure",
+    ),
+    Rule(
         "linkedit-content",
         "at least one load command points into __LINKEDIT",
         "add LC_SYMTAB or LC_DYLD_INFO_ONLY",
@@ -184,6 +190,10 @@ def check(image: Image) -> None:
     message = "there is none" if row is None else f"file range {start:#x}, {size:#x} bytes"
     if report.require(start > 0 and size > 0, "linkedit-present", "segment __LINKEDIT", message):
         _check_layout(image, found, start, start + size)
+        whole = len(image.file.data)
+        message = f"ends at {start + size:#x}, the file has {whole:#x} bytes"
+        ends = start + size == whole
+        report.require(ends, "linkedit-ends-file", "segment __LINKEDIT", message)
     _check_function_starts(image)
     _check_data_in_code(image)
 

@@ -89,7 +89,7 @@ RULES = (
         "rebase-target",
         "a rebased pointer points into a segment of the image",
         "drop the rebase, or relocate the pointer",
-        "dyld mach_o/Fixups.cpp (rebase targets are offsets into the image)",
+        "dyld dyld/Loader.cpp targetValue (mach header + offset in the image)",
     ),
     *_stream_rules("bind", BIND_SOURCE, "forEachBind"),
     Rule(
@@ -108,13 +108,13 @@ RULES = (
         "bind-conflict",
         "no place is both rebased and bound at start (lazy and weak binds may be)",
         "drop one of the two",
-        f"{BIND_SOURCE} forEachBindLocation; dyld/JustInTimeLoader.cpp applyFixups",
+        f"{BIND_SOURCE} forEachBindLocation; dyld dyld/JustInTimeLoader.cpp applyFixups",
     ),
     Rule(
         "weak-bind-flag",
         "a file with weak binds has MH_BINDS_TO_WEAK, one with weak definitions MH_WEAK_DEFINES",
         "set the header flag 0x10000 (0x8000)",
-        "dyld mach_o/UnsafeHeader.cpp usesWeakDefs, hasWeakDefs; dyld/DyldRuntimeState.cpp",
+        "dyld mach_o/UnsafeHeader.cpp usesWeakDefs, hasWeakDefs; dyld/Loader.cpp resolveSymbol",
     ),
 )
 

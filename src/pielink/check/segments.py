@@ -42,7 +42,7 @@ RULES = (
         "segment-max-protection",
         "initprot asks for nothing that maxprot forbids",
         "widen maxprot or narrow initprot",
-        f"{LOADER} map_segment (vm_map_enter_mem_object_control)",
+        "xnu osfmk/vm/vm_sanitize.c vm_sanitize_cur_and_max_prots",
     ),
     Rule(
         "text-protection",

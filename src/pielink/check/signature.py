@@ -102,13 +102,13 @@ RULES = (
         "signature-exec-segment",
         "the executable segment of the code directory is __TEXT, marked main binary in executables",
         "sign with execSegBase, execSegLimit and execSegFlags of __TEXT",
-        f"{UBC} csblob_get_flags (execSegFlags); xnu osfmk/kern/cs_blobs.h CS_EXECSEG_MAIN_BINARY",
+        "xnu osfmk/kern/cs_blobs.h execSegBase, CS_EXECSEG_MAIN_BINARY",
     ),
     Rule(
         "signature-last",
         "the code signature is the last thing in __LINKEDIT and in the file",
         "write nothing behind the signature",
-        f"{LOADER} load_segment (section outside code signature)",
+        "Security OSX/libsecurity_utilities/lib/macho++.cpp signingExtent, validateStructure",
     ),
 )
 
