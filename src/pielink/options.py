@@ -189,9 +189,19 @@ class LinkOptions:
             raise UsageError(f"invalid -D value {self.data_address:#x}: not a multiple of -R")
         if self.benchmark not in ("", "cpu", "mem"):
             raise UsageError(f"invalid -benchmark value {self.benchmark!r}: want cpu or mem")
-        if self.dyld_info == DyldInfoFormat.CHAINED and self.macos and self.macos.major < 12:
-            raise UsageError(f"-dyldinfo=chained needs -macos 12 or later, not {self.macos}")
+        self._check_dyld_info()
         self._check_uuid()
+
+    def _check_dyld_info(self) -> None:
+        """What dyld is told must be what it understands."""
+        chained = self.dyld_info == DyldInfoFormat.CHAINED
+        if chained and self.macos and self.macos.major < 12:
+            raise UsageError(f"-dyldinfo=chained needs -macos 12 or later, not {self.macos}")
+        if chained and self.bind == BindTime.LAZY:
+            raise UsageError("-dyldinfo=chained binds at load: leave out -bind=lazy")
+        if self.build_mode != BuildMode.PIE and (chained or self.bind == BindTime.LAZY):
+            flag = "-dyldinfo=chained" if chained else "-bind=lazy"
+            raise UsageError(f"{flag} needs -buildmode=pie")
 
     def _check_uuid(self) -> None:
         """-B takes what LC_UUID can hold: 16 bytes, named or in hex."""
