@@ -11,6 +11,7 @@ Source: walkFilenames, generateFilenameTabs, expandGoroot in cmd/link/internal/l
 
 from __future__ import annotations
 
+import os
 import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -78,7 +79,7 @@ def expand_file(name: bytes, goroot: str) -> bytes:
     rest = name[len(_GOROOT) :]
     if not goroot or not name.startswith(_GOROOT) or rest[:1] not in (b"/", b"\\"):
         return name
-    joined = goroot.encode() + b"/" + rest
+    joined = os.fsencode(goroot) + b"/" + rest
     return b"/" * joined.startswith(b"/") + posixpath.normpath(joined).lstrip(b"/")
 
 
