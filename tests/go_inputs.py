@@ -128,13 +128,12 @@ class GoInputs:
 
     def link_with_pielink(self, extra_flags: tuple[str, ...] = (), out: Path | None = None) -> Path:
         """Link in this process with pielink and -w; `out` defaults to a file in `directory`."""
+        from pielink import link
         from pielink.golang.flags import parse_link_flags
-
-        import pielink
 
         path = out or self.directory / f"pielink-linked-{_digest(*extra_flags)}-{os.getpid()}"
         argv = self.link_argv(path, ("-w", *extra_flags))
-        pielink.link(parse_link_flags(argv, self.tool_environment()))
+        link(parse_link_flags(argv, self.tool_environment()))
         return path
 
 
