@@ -177,12 +177,13 @@ def test_lists_and_own_flags() -> None:
     options = parse(
         *["-L", "a", "-L", "b", "-exported-symbol", "f", "-exported-symbol=g"],
         *["-verify", "-dyldinfo", "chained", "-macos=12", "-export-dynamic"],
+        "-buildmode=pie",
     )
     assert options.library_dirs == ("a", "b")
     assert options.exported_symbols == ("f", "g")
     assert options.verify
     assert options.export_dynamic
-    assert parse("-bind=lazy").bind is BindTime.LAZY
+    assert parse("-bind=lazy", "-buildmode=pie").bind is BindTime.LAZY
     assert options.dyld_info is DyldInfoFormat.CHAINED
     assert options.macos == Version(12)
     assert Version.parse("26.2").encoded() == 0x1A0200
