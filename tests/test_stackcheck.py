@@ -11,23 +11,25 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from go_inputs import RELEASE, go_environment, go_inputs, goroot
+from go_inputs import RELEASE, go_environment, go_inputs, goroot, locked
 from program_tables import Ref, Sym, program, slot
 from reference.stackcheck import INFINITE, Checker
 
 from pielink.errors import FormatError, LinkError
-from pielink.golang.callgraph import call_lines
-from pielink.golang.stackchains import Calls, Names, debug_lines
+from pielink.golang.stackchains import Calls
 from pielink.golang.stackcheck import check_stack, depths, limit
 from pielink.golang.stackgraph import stack_graph
 from pielink.options import LinkOptions
+from pielink.passes.codecheck import check_code, print_dependencies
 from pielink.passes.live import live
 from pielink.passes.reach import reach
 from pielink.passes.read import read
 from pielink.passes.resolve import resolve
 from pielink.passes.text import text_order
+from pielink.program import Program
 from pielink.tables import FLAG_NOSPLIT, I4, Aux, Auxes, Kind, Memory, Reloc, Relocs, Symbols
 
+ENTRY = (b"_rt0_amd64_darwin",)
 CASE = Path(__file__).parent / "cases" / "nosplit-overrun"
 
 
@@ -189,51 +191,62 @@ def test_malformed_pcsp_tables_are_errors(data: bytes) -> None:
         check_stack(*tables_of(made))
 
 
-def load(main: Path, importcfg: Path) -> tuple[Tables, I4]:
-    """The tables of a real program, and its functions in the order of the text section."""
+class Loaded(NamedTuple):
+    """A real program as far as the check takes it."""
+
+    made: Program
+    tables: Tables
+    row_of_slot: I4
+    text: I4  # functions in the order of their packages
+
+
+def load(main: Path, importcfg: Path) -> Loaded:
+    """Read a program and find out what is live."""
     options = LinkOptions(main=str(main), importcfg=str(importcfg))
     inputs = read(options)
     made = resolve(inputs, options)
-    found = reach(made, (b"_rt0_amd64_darwin",))
+    found = reach(made, ENTRY)
     symbols, relocs, auxes, row_of_slot = live(made, found)
     morestack = int(row_of_slot[made.lookup([(b"runtime.morestack", 0)])[0]])
     text = text_order(made, inputs.libraries, row_of_slot, found.pruned_callers)
-    return Tables(made.memory, symbols, relocs, auxes, morestack), text
+    return Loaded(made, Tables(made.memory, symbols, relocs, auxes, morestack), row_of_slot, text)
 
 
-@functools.cache
-def hello() -> tuple[Tables, I4]:
-    """The tables of examples/hello."""
-    inputs = go_inputs("hello")
-    return load(inputs.main_archive, inputs.importcfg)
-
-
-def go_prints(flag: str) -> list[str]:
+def go_prints(flag: str) -> str:
     """What Go's linker prints with this flag when it links examples/hello."""
     inputs = go_inputs("hello")
     path = inputs.directory / f"go{flag}"
-    if not path.exists():
-        output = inputs.directory / f"go{flag}.out"
-        argv = [str(inputs.go_linker()), *inputs.link_argv(output, ("-w", flag))]
-        done = subprocess.run(
-            argv, check=True, env=inputs.tool_environment(), capture_output=True, text=True
-        )
-        output.unlink()
-        path.write_text(done.stdout)
-    return path.read_text().splitlines()
+    with locked(path):
+        if not path.exists():
+            output = inputs.directory / f"go{flag}.out"
+            argv = [str(inputs.go_linker()), *inputs.link_argv(output, ("-w", flag))]
+            done = subprocess.run(
+                argv, check=True, env=inputs.tool_environment(), capture_output=True, text=True
+            )
+            output.unlink()
+            path.write_text(done.stdout)
+    return path.read_text()
 
 
-def test_debugnosplit_prints_what_gos_linker_prints() -> None:
-    tables, text = hello()
-    check_stack(*tables)
-    lines = debug_lines(stack_graph(*tables), Names(tables.memory, tables.symbols), text)
-    assert list(lines) == go_prints("-debugnosplit")
+@pytest.mark.parametrize(
+    ("flag", "field"), [("-debugnosplit", "debug_nosplit"), ("-c", "dump_call_graph")]
+)
+def test_flags_print_what_gos_linker_prints(
+    flag: str, field: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs = go_inputs("hello")
+    loaded = load(inputs.main_archive, inputs.importcfg)
+    options = LinkOptions(main=str(inputs.main_archive), **{field: True})
+    tables = loaded.tables[1:4]
+    check_code(loaded.made, options, *tables, loaded.row_of_slot, loaded.text)
+    theirs = [line for line in go_prints(flag).splitlines() if "size=" not in line]
+    assert capsys.readouterr().out.splitlines() == [x for x in theirs if "total=" not in x]
 
 
-def test_the_call_graph_is_that_of_gos_linker() -> None:
-    tables, text = hello()
-    theirs = [line for line in go_prints("-c") if " calls " in line]
-    assert list(call_lines(tables.memory, tables.symbols, tables.relocs, text)) == theirs
+def test_dumpdep_prints_what_gos_linker_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    inputs = go_inputs("hello")
+    print_dependencies(load(inputs.main_archive, inputs.importcfg).made, ENTRY)
+    assert capsys.readouterr().out == go_prints("-dumpdep")
 
 
 def test_overruns_read_as_gos_linker_writes_them(tmp_path: Path) -> None:
@@ -247,7 +260,7 @@ def test_overruns_read_as_gos_linker_writes_them(tmp_path: Path) -> None:
     importcfg.write_text(listed.stdout)
     paths = dict(line.split(" ", 1)[1].split("=", 1) for line in listed.stdout.splitlines())
     theirs = run([go, "build", "-buildmode=pie", "-o", str(tmp_path / "out"), "."]).stderr
-    tables, _ = load(Path(paths["overrun"]), importcfg)
+    tables = load(Path(paths["overrun"]), importcfg).tables
     with pytest.raises(LinkError) as failed:
         check_stack(*tables)
     assert str(failed.value).splitlines() == theirs.splitlines()[1:]

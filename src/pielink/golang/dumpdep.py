@@ -14,12 +14,22 @@ from heapq import heappop, heappush
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from pielink.arrays import ranges
+from pielink.formats import goobj
 from pielink.golang import typedata
 from pielink.golang.inittasks import MAIN_LIST, RUNTIME_LIST, InitTasks
-from pielink.program import Program
-from pielink.tables import FLAG2_ITAB, FLAG_GO_TYPE, FLAG_REFLECT_METHOD, Aux, Bool, Reloc
+from pielink.program import SELF_ROW, Program
+from pielink.tables import (
+    BLOCK_NONPKG_REF,
+    FLAG2_ITAB,
+    FLAG_GO_TYPE,
+    FLAG_REFLECT_METHOD,
+    I4,
+    Aux,
+    Reloc,
+)
 
 # Symbols that Go's linker makes, and holds for live before it looks.
 ALWAYS_LIVE = (b"go:fipsinfo", 0)
@@ -43,20 +53,82 @@ class _Method(NamedTuple):
     targets: tuple[int, ...]  # slots that its three relocations refer to
 
 
+class _References:
+    """What symbols refer to, read from the objects themselves: that of DWARF symbols counts too."""
+
+    def __init__(self, program: Program, tasks: InitTasks) -> None:
+        self.program = program
+        self.known: dict[int, tuple[list[_Reference], list[int]]] = {}
+        self.wanted: list[int] = []
+        runtime_list = len(program.slots.canon) + 1
+        lists = {runtime_list - 1: tasks.main.tolist(), runtime_list: tasks.runtime.tolist()}
+        if tasks.runtime_slice:
+            # This symbol gets new contents; Go's linker forgets its auxiliary symbols thereby.
+            lists[tasks.runtime_slice] = [runtime_list]
+        for slot, targets in lists.items():
+            self.known[slot] = [_Reference(Reloc.ADDR, 0, 0, t) for t in targets], []
+
+    def want(self, slot: int) -> None:
+        """Say that `of` will be asked for this symbol: many are read at once."""
+        if slot not in self.known:
+            self.wanted.append(slot)
+
+    def of(self, slot: int) -> tuple[list[_Reference], list[int]]:
+        """The relocations of a symbol, and its auxiliary symbols but for the Go type."""
+        if slot not in self.known:
+            self._read(np.array([slot, *self.wanted], np.int32))
+            self.wanted.clear()
+        return self.known[slot]
+
+    def _read(self, slots: I4) -> None:
+        """Get to know these symbols."""
+        for slot in slots.tolist():
+            self.known[slot] = [], []
+        entry = self.program.slots.definition[slots]
+        defined = (self.program.slots.block[entry] != BLOCK_NONPKG_REF) & (entry > 0)
+        slots, entry = slots[defined], entry[defined]
+        owner, relocs, target = self._records(entry, goobj.RELOCIDX, goobj.RELOC_BLOCK, goobj.RELOC)
+        columns = (relocs[name].tolist() for name in ("type", "offset", "addend"))
+        references = map(_Reference, *columns, target)
+        for slot, reference in zip(slots[owner].tolist(), references, strict=True):
+            self.known[slot][0].append(reference)
+        owner, auxes, target = self._records(entry, goobj.AUXIDX, goobj.AUX_BLOCK, goobj.AUX)
+        kinds = auxes["type"].tolist()
+        for slot, kind, aux in zip(slots[owner].tolist(), kinds, target, strict=True):
+            if kind != Aux.GOTYPE:
+                self.known[slot][1].append(aux)
+
+    def _records(
+        self, entry: I4, index: int, block: int, dtype: np.dtype[np.void]
+    ) -> tuple[I4, npt.NDArray[np.void], list[int]]:
+        """Records of one block: which of `entry` each belongs to, itself, the slot it refers to."""
+        program, data = self.program, self.program.memory.bytes
+        row = program.slots.own_object[entry]
+        number = entry - program.packages.first[program.packages.start[row] + SELF_ROW]
+        place = program.objects.blocks[row, index] + 4 * number.astype(np.int64)
+        words = np.ndarray((len(data) - 3,), "<u4", data, strides=(1,))
+        start, end = words[place].astype(np.int64), words[place + 4].astype(np.int64)
+        at, owner = ranges(start, end - start)
+        at = program.objects.blocks[row[owner], block] + at * dtype.itemsize
+        records = np.ndarray((len(data) - dtype.itemsize + 1,), dtype, data, strides=(1,))[at]
+        target = program.resolve(row[owner], records["package"], records["symbol"])
+        return owner, records, target.tolist()
+
+    def at(self, slot: int, offset: int) -> int:
+        """What the first relocation at that offset refers to, or 0."""
+        return next((r.target for r in self.of(slot)[0] if r.offset == offset), 0)
+
+
 class DependencyDump:
     """One walk; the two lists of init tasks, which the linker makes, are slots past the end."""
 
-    def __init__(self, program: Program, live: Bool, tasks: InitTasks, dynlink: bool) -> None:
-        """`live` must hold every symbol that the walk can come upon, those of DWARF included."""
+    def __init__(self, program: Program, tasks: InitTasks, dynlink: bool = False) -> None:
         self.program = program
         self.dynlink = dynlink
+        self.references = _References(program, tasks)
         self.main_list = len(program.slots.canon)
         self.flags = [*program.slots.flags.tolist(), 0, 0]
         self.order = [*program.slots.order.tolist(), 2**31, 2**31]
-        self.relocs: dict[int, list[_Reference]] = {}
-        self.auxes: dict[int, list[int]] = {}
-        self._collect(np.flatnonzero(live).astype(np.int32))
-        self._add_task_lists(tasks)
         self.used_in_iface = [*program.slots.used_in_iface.tolist(), False, False]
         self.reached = [False] * len(self.used_in_iface)
         for slot in program.lookup([ALWAYS_LIVE]).tolist():
@@ -67,34 +139,6 @@ class DependencyDump:
         self.called: set[tuple[bytes, int]] = set()
         self.called_names: set[bytes] = set()
         self.methods: list[_Method] = []
-
-    def _collect(self, live: np.ndarray[tuple[int], np.dtype[np.int32]]) -> None:
-        """Make lists of the relocations and auxiliary symbols of these slots."""
-        slots, relocs, auxes = self.program.slots, self.program.relocs, self.program.auxes
-        row, owner = ranges(slots.reloc_start[live], slots.reloc_count[live])
-        target = self.program.resolve(
-            slots.object[live[owner]], relocs.package[row], relocs.symbol[row]
-        )
-        columns = (relocs.type[row], relocs.offset[row], relocs.addend[row], target)
-        references = map(_Reference, *(column.tolist() for column in columns))
-        for slot, reference in zip(live[owner].tolist(), references, strict=True):
-            self.relocs.setdefault(slot, []).append(reference)
-        row, owner = ranges(slots.aux_start[live], slots.aux_count[live])
-        followed = auxes.type[row] != Aux.GOTYPE
-        row, owner = row[followed], live[owner[followed]]
-        target = self.program.resolve(slots.object[owner], auxes.package[row], auxes.symbol[row])
-        for slot, aux in zip(owner.tolist(), target.tolist(), strict=True):
-            self.auxes.setdefault(slot, []).append(aux)
-
-    def _add_task_lists(self, tasks: InitTasks) -> None:
-        runtime_list = self.main_list + 1
-        lists = {self.main_list: tasks.main.tolist(), runtime_list: tasks.runtime.tolist()}
-        if tasks.runtime_slice:
-            lists[tasks.runtime_slice] = [runtime_list]
-            # Go's linker gives this symbol new contents and thereby forgets its auxiliary symbols.
-            self.auxes.pop(tasks.runtime_slice, None)
-        for slot, targets in lists.items():
-            self.relocs[slot] = [_Reference(Reloc.ADDR, 0, 0, target) for target in targets]
 
     def walk(self, roots: Sequence[int]) -> Iterator[str]:
         """The lines "from -> to" for all that is live; roots come from "_"."""
@@ -112,6 +156,7 @@ class DependencyDump:
         if slot == 0 or self.reached[slot]:
             return
         self.reached[slot] = True
+        self.references.want(slot)
         heappush(self.worklist, (self.order[slot], slot))
         if to := self.describe(slot):
             self.lines.append(f"{self.describe(parent) if parent else '_'} -> {to}")
@@ -127,7 +172,7 @@ class DependencyDump:
 
     def visit(self, slot: int) -> None:
         """Follow the relocations and auxiliary symbols of one symbol."""
-        flags, relocs = self.flags[slot], self.relocs.get(slot, [])
+        flags, (relocs, auxes) = self.flags[slot], self.references.of(slot)
         self.by_reflection |= bool(flags & FLAG_REFLECT_METHOD)
         is_type = bool(flags & FLAG_GO_TYPE)
         self.used_in_iface[slot] |= is_type and self.dynlink
@@ -145,7 +190,7 @@ class DependencyDump:
                 self.mark(target, slot)
         if used:
             self.add_methods(slot, relocs, methods[::3])
-        for aux in self.auxes.get(slot, []):
+        for aux in auxes:
             self.mark(aux, slot)
 
     def is_marker(self, reference: _Reference, slot: int) -> bool:
@@ -155,12 +200,12 @@ class DependencyDump:
             return not (self.dynlink and reference.type == Reloc.WEAK | Reloc.CALL)
         if reference.type == Reloc.USEIFACE:
             if int(self.program.slots.flags2[target]) & FLAG2_ITAB:
-                target = self.target_at(target, typedata.ITAB_TYPE_OFFSET)
+                target = self.references.at(target, typedata.ITAB_TYPE_OFFSET)
             self.use_in_iface(target, slot)
             return True
         if reference.type == Reloc.USEIFACEMETHOD:
             name = self.name_at(target, reference.addend)
-            self.called.add((name, self.target_at(target, reference.addend + 4)))
+            self.called.add((name, self.references.at(target, reference.addend + 4)))
             return True
         if reference.type == Reloc.USENAMEDMETHOD:
             slots = self.program.slots
@@ -202,12 +247,5 @@ class DependencyDump:
 
     def name_at(self, slot: int, offset: int) -> bytes:
         """The name that the relocation at that offset refers to."""
-        target = np.array([self.target_at(slot, offset)], np.int32)
+        target = np.array([self.references.at(slot, offset)], np.int32)
         return typedata.names(self.program, target)[0]
-
-    def target_at(self, slot: int, offset: int) -> int:
-        """What the first relocation at that offset refers to, or 0."""
-        if slot in self.relocs:
-            return next((r.target for r in self.relocs[slot] if r.offset == offset), 0)
-        where = np.array([slot], np.int32), np.array([offset])
-        return int(typedata.relocation_target(self.program, *where)[0])
