@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -213,3 +214,26 @@ def test_a_descriptor_that_is_cut_short_is_an_error() -> None:
         made.size = 60
         with pytest.raises(FormatError, match="cut short"):
             build([kind], [0], maker)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_damaged_types_give_an_error_or_a_program(seed: int) -> None:
+    pick = random.Random(seed)
+    types = [with_pointers(pick, 3) for _ in range(5)]
+    for kind in types:
+        clear(kind)
+    maker = Maker()
+    for kind in types:
+        make(maker, kind)
+    for _ in range(pick.choice([1, 3, 10])):
+        victim = pick.choice([s for s in maker.symbols if s.content])
+        content = bytearray(victim.content)
+        at = pick.choice([0, 1, 7, 8, 9, 20, 23, 64, 65, 71, pick.randrange(256)]) % len(content)
+        content[at] = pick.choice([0, 1, 17, 25, 0x7F, 0x80, 0xFF])
+        victim.content = bytes(content)
+        if victim.relocs and pick.random() < 0.3:
+            first = victim.relocs[0]
+            victim.relocs[0] = (*first[:4], pick.randrange(len(maker.symbols)))
+    with suppress(FormatError):
+        code, words = build(types, [0] * len(types), maker)
+        assert len(decode(code)) == words

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 import struct
+from contextlib import suppress
 
 import numpy as np
 import pytest
 from reference.golang_pclntab import Blob, Function, Info, InlinedCall, Tables, findfunctab
 from reference.golang_program import Made, Maker
 
-from pielink.errors import FormatError, LinkError
+from pielink.errors import FormatError, LinkError, PielinkError
 from pielink.golang import pclntab
 from pielink.golang.findfunctab import findfunctab as fast_findfunctab
 from pielink.golang.pcfiles import expand_file
@@ -299,4 +300,17 @@ def test_a_relocation_that_funcdata_cannot_have_is_an_error() -> None:
     at, _, _, addend, target = program.made[blob].relocs[0]
     program.made[blob].relocs[0] = (at, 8, Reloc.ADDR, addend, target)
     with pytest.raises(LinkError, match="unsupported relocation 1 of 8 bytes for funcdata"):
+        program.link()
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_damaged_function_data_gives_an_error_or_a_table(seed: int) -> None:
+    program, pick = Program(seed, 15), random.Random(seed)
+    infos = [s for s in program.maker.symbols if s.content and not s.name]
+    for _ in range(pick.choice([1, 3, 30])):
+        victim = pick.choice(infos)
+        damaged = bytearray(victim.content)
+        damaged[pick.randrange(len(damaged))] = pick.choice([0, 1, 0x7F, 0x80, 0xFF])
+        victim.content = bytes(damaged)
+    with suppress(PielinkError):
         program.link()

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pielink.errors import LinkError, Problem
 from pielink.formats import goobj
 from pielink.golang.release import RELEASES, Release
 from pielink.tables import (
@@ -67,8 +68,11 @@ class MadeProgram:
     ids: dict[tuple[bytes, int], int]
 
     def resolve(self, objects: I4, package: U4, symbol: U4) -> I4:
-        """The slot that a reference names."""
-        assert len(objects) == len(package) == len(symbol)
+        """The slot that a reference names; LinkError if there is none."""
+        outside = (np.asarray(symbol) >= len(self.slots.canon)) | (np.asarray(package) != 0)
+        if outside.any():
+            file = self.objects.file[int(np.asarray(objects)[np.argmax(outside)])]
+            raise LinkError([Problem("a reference names a symbol that does not exist", file)])
         return np.asarray(symbol).astype(np.int32)
 
     def lookup(self, names: Sequence[tuple[bytes, int]]) -> I4:
