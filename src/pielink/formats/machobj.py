@@ -48,6 +48,7 @@ RELOCATION = np.dtype(
 ZEROFILL_TYPES = (macho.S_ZEROFILL, macho.S_GB_ZEROFILL, macho.S_THREAD_LOCAL_ZEROFILL)
 MAX_ALIGNMENT = 15  # log2; 32 KiB is the largest that assemblers for Mach-O accept
 MAX_SECTION_SIZE = 1 << 31  # more is out of reach of amd64's 32-bit displacements
+MAX_ADDRESS = 1 << 40  # objects count from 0
 MAX_FILE_SIZE = 1 << 32  # offsets in the format have 32 bits
 
 
@@ -156,7 +157,7 @@ def _check_sections(data: Bytes, sections: Rows, file: str) -> None:
 
     size = sections["size"]
     refuse(size > MAX_SECTION_SIZE, "is larger than 2 GiB")
-    refuse(sections["addr"] > np.uint64(1 << 62), "has an address outside any object")
+    refuse(sections["addr"] > MAX_ADDRESS, "has an address outside any object")
     refuse(sections["align"] > MAX_ALIGNMENT, "has an alignment above 32 KiB")
     filled = has_contents(sections)
     ends = sections["offset"].astype(np.int64) + size.astype(np.int64)

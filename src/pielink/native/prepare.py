@@ -1,0 +1,97 @@
+"""The native passes up to layout, in order: from object files to live atoms and what they need.
+
+What is final afterwards: which atoms are in the image, which definition each name has, and which
+names are left for the caller to find (Go objects, dynamic libraries). Then fixups.plan decides
+about GOT, stubs and dyld's part; layout, relocate.write, unwind.encode follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from pielink.errors import Problems
+from pielink.formats import macho
+from pielink.formats.machobj import MachObject
+from pielink.native import (
+    atoms,
+    ehframe,
+    gather,
+    literals,
+    objc,
+    reach,
+    relocs,
+    symbols,
+    tlv,
+    unwind,
+)
+from pielink.native.tables import NONE, Atoms, Host, Names, Placement, Relocs, UnwindEntries
+from pielink.tables import I8, U1, Bool
+
+CODE_ATTRIBUTES = macho.S_ATTR_PURE_INSTRUCTIONS | macho.S_ATTR_SOME_INSTRUCTIONS
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the rest of the link needs of the object files.
+
+    `relocs` and `unwind_entries` are those of live atoms. `needed` marks the names that live
+    atoms (and the unwinder) refer to and no object defines.
+    """
+
+    host: Host
+    atoms: Atoms
+    placement: Placement
+    names: Names
+    relocs: Relocs
+    unwind_entries: UnwindEntries
+    live: Bool
+    needed: Bool
+    image_info: bytes  # contents of __objc_imageinfo
+
+
+def prepare(
+    files: Sequence[MachObject],
+    roots: Iterable[bytes],
+    problems: Problems,
+    *,
+    whole: Bool | None = None,
+    contents: U1 | None = None,
+    base: I8 | None = None,
+) -> Prepared:
+    """Run the passes; `roots` are the names that the rest of the link needs from the objects.
+
+    See gather.gather for `contents` and `base`, atoms.split for `whole`. Raises FormatError for
+    the first malformed input; what is wrong between inputs goes into `problems`.
+    """
+    host = gather.gather(files, contents, base)
+    pieces, placement = atoms.split(host, whole)
+    names = symbols.resolve(host, placement, problems)
+    pieces, names = symbols.allocate_commons(host, pieces, names)
+    rows = symbols.settle(relocs.normalise(host, pieces, placement, names), names)
+    frames, rows = ehframe.parse(host, pieces, rows)
+    canonical = literals.merge(host, pieces, rows)
+    pieces, rows, names = literals.apply(pieces, rows, names, canonical)
+    entries = unwind.collect(host, pieces, rows, frames)
+    wanted = [names.row[name] for name in roots if name in names.row]
+    starts = names.atom[wanted]
+    quiet = atoms.is_named(host, atoms.EH_FRAME)[pieces.section]
+    live = reach.live_atoms(pieces, rows, starts[starts != NONE], unwind.edges(entries), quiet)
+    kept = live[rows.atom]
+    rows = Relocs(*(getattr(rows, column.name)[kept] for column in fields(rows)))
+    entries = unwind.live(entries, live)
+    needed = reach.referenced_names(rows, live, len(names))
+    needed[entries.personality_name[entries.personality_name != NONE]] = True
+    pieces = tlv.align(host, pieces, live)
+    info = objc.merged_image_info(host, problems)
+    return Prepared(host, pieces, placement, names, rows, entries, live, needed, info)
+
+
+def live_functions(prepared: Prepared) -> I8:
+    """Return the atoms that hold code and begin with a symbol: what function starts list."""
+    host, pieces = prepared.host, prepared.atoms
+    code = (host.sections.flags[pieces.section] & CODE_ATTRIBUTES) != 0
+    rows: I8 = np.flatnonzero(prepared.live & code & (pieces.symbol != NONE))
+    return rows
