@@ -6,7 +6,7 @@ it, and one processor, so it cannot show bugs of memory ordering. docs/emulator.
 
 from __future__ import annotations
 
-from pielink.emulator.errors import EmulatorError, LoadError, UnimplementedImport
+from pielink.emulator.errors import EmulatorError, LoadError, UnimplementedImportError
 from pielink.emulator.runner import BindMode, RunResult, RunStatistics, run
 
 __all__ = [
@@ -15,6 +15,6 @@ __all__ = [
     "LoadError",
     "RunResult",
     "RunStatistics",
-    "UnimplementedImport",
+    "UnimplementedImportError",
     "run",
 ]

@@ -9,9 +9,8 @@ in one call through preallocated ctypes arrays.
 The code at an import (`trap_code`) is a system call instruction and a return instruction. The hook
 on the former runs the emulated function. So inside a hook (`in_hook`) the way to go on at an
 address is to put it where the return instruction finds it; the program counter is written outside
-of the emulation only. (Code and block hooks will not do: with the former, every
-instruction is slow where it exists; with the latter, Unicorn can stop after the hook and before
-the block, which then seems not to have run.)
+of the emulation only. (A block hook will not do: Unicorn can stop after the hook and before the
+block, which then seems not to have run.)
 
 Source: the System V ABI (AMD64 supplement), which macOS follows on x86_64; <mach/i386/_structs.h>
 for the machine context that a signal handler sees.
@@ -28,10 +27,9 @@ from pielink.emulator.errors import EmulatorError
 from pielink.formats import macho
 
 try:
-    import unicorn
     from unicorn import unicorn_const as uc_const
     from unicorn import x86_const
-    from unicorn.unicorn_py3.unicorn import uclib
+    from unicorn.unicorn_py3.unicorn import Uc, uclib
 except ImportError as error:  # the extra is optional: linking does not need it
     raise EmulatorError(
         f"the emulator needs the unicorn package ({error}): pip install 'pielink[run]'"
@@ -132,7 +130,7 @@ class Registers:
 
     def put(self, *values: int) -> None:
         """Set all of them."""
-        self._values[:] = values
+        self._values[:] = list(values)
         uclib.uc_reg_write_batch(self._handle, self._ids, self._pointers, self._count)
 
 
@@ -157,7 +155,9 @@ class X86Cpu:
     }
 
     def __init__(self) -> None:
-        self.uc = uc = unicorn.Uc(uc_const.UC_ARCH_X86, uc_const.UC_MODE_64)
+        engine: Any = Uc  # its methods have no types
+        self.uc: Any = engine(uc_const.UC_ARCH_X86, uc_const.UC_MODE_64)
+        uc = self.uc
         uc.ctl_set_cpu_model(x86_const.UC_CPU_X86_HASWELL)
         self._entry = Registers(uc, "rdi rsi rdx rcx r8 r9 rsp")
         self._return = Registers(uc, "rax rsp")

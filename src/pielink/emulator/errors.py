@@ -13,7 +13,7 @@ class LoadError(EmulatorError):
     """dyld's part failed: a library, a symbol or a load command that cannot be honoured."""
 
 
-class UnimplementedImport(EmulatorError):
+class UnimplementedImportError(EmulatorError):
     """The program used an import that the emulator does not have."""
 
     def __init__(self, symbol: str, library: str, caller: str, how: str = "called from") -> None:

@@ -94,10 +94,10 @@ class Process:
 
     def state(self, kind: type[S]) -> S:
         """The one instance of a topic's state."""
-        found = self._states.get(kind)
+        found: S | None = self._states.get(kind)
         if found is None:
             found = self._states[kind] = kind(self)
-        return found  # type: ignore[no-any-return]
+        return found
 
     def allocate_data(self, size: int) -> int:
         """Zeroed memory for a variable of an emulated library, for ever."""

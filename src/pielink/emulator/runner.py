@@ -79,7 +79,7 @@ def run(
     `stdout` and `stderr` are descriptors of this process.
 
     Raises FormatError for a malformed file, LoadError for a missing library or symbol,
-    UnimplementedImport when the program uses what the emulator lacks, EmulatorError otherwise.
+    UnimplementedImportError when the program uses what the emulator lacks, EmulatorError otherwise.
     """
     if bind not in ("now", "lazy"):
         raise UsageError(f"bind must be 'now' or 'lazy', not {bind!r}")

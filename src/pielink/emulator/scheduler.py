@@ -14,7 +14,7 @@ import select
 import time
 from typing import TYPE_CHECKING, Any
 
-from unicorn import UcError
+from unicorn.unicorn_py3.unicorn import UcError
 
 from pielink.emulator.abi import Function
 from pielink.emulator.errors import EmulatorError, Errno, GuestFault

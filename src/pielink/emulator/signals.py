@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from unicorn import unicorn_const as uc_const
 
-from pielink.emulator.errors import EmulatorError, Errno, GuestKilled, UnimplementedImport
+from pielink.emulator.errors import EmulatorError, Errno, GuestKilled, UnimplementedImportError
 from pielink.emulator.threads import SignalFrame, Suspended, Thread
 
 if TYPE_CHECKING:
@@ -26,12 +26,11 @@ if TYPE_CHECKING:
 
 SIGILL, SIGTRAP, SIGABRT, SIGFPE, SIGKILL, SIGBUS, SIGSEGV = 4, 5, 6, 8, 9, 10, 11
 SIGPIPE, SIGALRM, SIGURG, SIGSTOP, SIGCHLD = 13, 14, 16, 17, 20
-NAMES = dict(
-    enumerate(
-        ["HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "EMT", "FPE", "KILL", "BUS", "SEGV", "SYS", "PIPE", "ALRM", "TERM", "URG", "STOP", "TSTP", "CONT", "CHLD", "TTIN", "TTOU", "IO", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "INFO", "USR1", "USR2"],
-        start=1,
-    )
+_NAMES = (
+    "HUP INT QUIT ILL TRAP ABRT EMT FPE KILL BUS SEGV SYS PIPE ALRM TERM URG STOP TSTP CONT "
+    "CHLD TTIN TTOU IO XCPU XFSZ VTALRM PROF WINCH INFO USR1 USR2"
 )
+NAMES = dict(enumerate(_NAMES.split(), start=1))
 _IGNORED_BY_DEFAULT = {16, 19, 20, 23, 28, 29}  # URG CONT CHLD IO WINCH INFO
 SIG_DFL, SIG_IGN = 0, 1
 SA_ONSTACK, SA_RESTART, SA_RESETHAND, SA_NODEFER = 1, 2, 4, 0x10
@@ -120,7 +119,7 @@ class Signals:
         trap = proc.traps.at(address)
         if trap is not None and proc.traps.at(proc.cpu.pc()) is None:
             where = proc.dyld.describe(proc.cpu.pc())
-            raise UnimplementedImport(trap.symbol, trap.library, where, "used as data at")
+            raise UnimplementedImportError(trap.symbol, trap.library, where, "used as data at")
         mapped = proc.memory.find(address) is not None
         signal, code = (SIGBUS, 2) if mapped else (SIGSEGV, 1)
         fault = Fault(14, 4 | (2 if write else 0) | int(mapped), address)

@@ -1,8 +1,8 @@
 """Where the program meets the emulator: one address for each imported function.
 
 The trap area is execute-only, so calling an import works and reading it as data faults (a bind of
-a variable to the wrong symbol shows). Each import is a system call instruction, whose hook runs the Python function, and a
-return instruction.
+a variable to the wrong symbol shows). Each import is a system call instruction, whose hook runs
+the Python function, and a return instruction.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from pielink.emulator.abi import Function
-from pielink.emulator.errors import EmulatorError, Errno, UnimplementedImport
+from pielink.emulator.errors import EmulatorError, Errno, UnimplementedImportError
 from pielink.emulator.memory import EXECUTE
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Traps:
         function = trap.function
         if function is None:
             _, _, back = proc.cpu.entry(proc.memory.u64)
-            raise UnimplementedImport(trap.symbol, trap.library, proc.dyld.describe(back))
+            raise UnimplementedImportError(trap.symbol, trap.library, proc.dyld.describe(back))
         if function.raw:
             function.body(proc)
             return

@@ -62,9 +62,9 @@ func timers() string {
 	var order []string
 	var mutex sync.Mutex
 	var done sync.WaitGroup
-	for _, delay := range []int{30, 10, 20} {
+	for _, delay := range []int{3, 1, 2} {
 		done.Add(1)
-		time.AfterFunc(time.Duration(delay)*time.Millisecond, func() {
+		time.AfterFunc(time.Duration(delay)*time.Second, func() {
 			mutex.Lock()
 			order = append(order, fmt.Sprint(delay))
 			mutex.Unlock()
@@ -76,9 +76,9 @@ func timers() string {
 }
 
 func selects() string {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	ticks, ticker := 0, time.NewTicker(5*time.Millisecond)
+	ticks, ticker := 0, time.NewTicker(500*time.Millisecond)
 	defer ticker.Stop()
 	for {
 		select {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 )
 
 type pair struct{ first, second *int }
@@ -42,6 +43,7 @@ func main() {
 	case "deadlock":
 		select {}
 	case "stack":
+		debug.SetMaxStack(1 << 20)
 		var deep func(int) int
 		deep = func(n int) int { return deep(n+1) + 1 }
 		fmt.Println(deep(0))

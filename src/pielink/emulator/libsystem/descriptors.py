@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import errno
 import fcntl as host_fcntl
+import functools
 import os
 import select
 import stat
+import termios
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -161,13 +163,9 @@ def write_all(proc: Process, file: OpenFile, data: bytes) -> Work:
     """write(2): a blocking descriptor takes everything, a non-blocking one what fits."""
     done = 0
     while True:
-        rest = memoryview(data)[done:]
+        attempt = functools.partial(os.write, file.fd, memoryview(data)[done:])
         try:
-            done += yield from transfer(
-                file,
-                WRITABLE,
-                lambda rest=rest: os.write(file.fd, rest),  # type: ignore[misc]
-            )
+            done += yield from transfer(file, WRITABLE, attempt)
         except Errno as failure:
             if failure.number == EPIPE:
                 proc.signals.send(SIGPIPE, proc.thread)
@@ -299,16 +297,15 @@ def _get_path(proc: Process, file: OpenFile, address: int) -> int:
     return 0
 
 
-_F_LOCK_TYPES = {1: host_fcntl.F_RDLCK, 2: host_fcntl.F_UNLCK, 3: host_fcntl.F_WRLCK}
+_LOCKS = {1: host_fcntl.LOCK_SH, 2: host_fcntl.LOCK_UN, 3: host_fcntl.LOCK_EX}  # F_RDLCK...
 
 
 def _lock(proc: Process, file: OpenFile, address: int, wait: bool) -> int:
     """F_SETLK and F_SETLKW, with struct flock of Darwin."""
     start, length, _, kind, whence = proc.memory.unpack("<qqihh", address)
-    if kind not in _F_LOCK_TYPES:
+    if kind not in _LOCKS:
         raise Errno(EINVAL)
-    commands = {1: host_fcntl.LOCK_SH, 2: host_fcntl.LOCK_UN, 3: host_fcntl.LOCK_EX}
-    command = commands[kind] | (0 if wait or kind == 2 else host_fcntl.LOCK_NB)
+    command = _LOCKS[kind] | (0 if wait or kind == 2 else host_fcntl.LOCK_NB)
     host(host_fcntl.lockf, file.fd, command, length, start, whence)
     return 0
 
@@ -339,7 +336,11 @@ def fcntl(proc: Process, fd: int, command: int, rest: Variadic) -> int:
     raise Errno(EINVAL)
 
 
-_TIOCGWINSZ, _FIONREAD, _FIONBIO, _TIOCGETA = 0x40087468, 0x4004667F, 0x8004667E, 0x40487413
+_FIONBIO = 0x8004667E
+_IOCTLS = {  # request -> the host's, and the size of its answer
+    0x4004667F: (termios.FIONREAD, 4),
+    0x40087468: (termios.TIOCGWINSZ, 8),
+}
 
 
 @libsystem("int ioctl(int, unsigned long, ...)")
@@ -349,15 +350,11 @@ def ioctl(proc: Process, fd: int, request: int, rest: Variadic) -> int:
     if request == _FIONBIO:
         file.nonblocking = bool(proc.memory.u32(address))
         return 0
-    if request == _FIONREAD:
-        import termios
-
-        proc.memory.write(address, host(host_fcntl.ioctl, file.fd, termios.FIONREAD, bytes(4)))
-        return 0
-    if request == _TIOCGWINSZ and os.isatty(file.fd):
-        import termios
-
-        proc.memory.write(address, host(host_fcntl.ioctl, file.fd, termios.TIOCGWINSZ, bytes(8)))
+    if request in _IOCTLS:
+        host_request, size = _IOCTLS[request]
+        data = bytearray(size)
+        host(host_fcntl.ioctl, file.fd, host_request, data)
+        proc.memory.write(address, bytes(data))
         return 0
     raise Errno(ENOTTY)
 

@@ -184,7 +184,7 @@ def kevent(
         raise Errno(EBADF)
     if not 0 <= count <= 1 << 16 or room < 0:
         raise Errno(EINVAL)
-    failures = []
+    failures: list[bytes] = []
     for change in _KEVENT.iter_unpack(proc.memory.read(changes, _KEVENT.size * count)):
         try:
             _change(proc, queue, change)

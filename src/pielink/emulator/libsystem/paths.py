@@ -68,7 +68,7 @@ def creat(proc: Process, path: int, mode: int) -> int:
 
 def _put_stat(proc: Process, out: int, found: os.stat_result) -> None:
     """struct stat with 64-bit inode numbers."""
-    times = []
+    times: list[int] = []
     for ns in (found.st_atime_ns, found.st_mtime_ns, found.st_ctime_ns, found.st_ctime_ns):
         times += divmod(ns, SECOND)
     proc.memory.pack(

@@ -93,7 +93,7 @@ def sigaltstack(proc: Process, new: int, old: int) -> None:
         inside = base <= proc.cpu.stack_pointer() < base + size
         proc.memory.pack("<QQi4x", old, base, size, flags | int(inside and not flags & 4))
     if new:
-        thread.alternate_stack = proc.memory.unpack("<QQi", new)  # type: ignore[assignment]
+        thread.alternate_stack = proc.memory.unpack("<QQi", new)
 
 
 @libsystem("int kill(pid_t, int)")

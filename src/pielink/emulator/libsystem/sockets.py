@@ -7,6 +7,7 @@ other numbers than on the host; tables translate them.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import select
 import socket as host_socket
@@ -243,18 +244,19 @@ def _flags(flags: int) -> int:
 
 def _send(proc: Process, fd: int, data: bytes, flags: int, target: Any, control: list[Any]) -> Work:
     file, sock = _socket(proc, fd)
-    arguments = ([data], control, _flags(flags) | host_socket.MSG_NOSIGNAL, target)
+    options = (_flags(flags) | host_socket.MSG_NOSIGNAL, target)
     done = 0
     while True:
+        rights = [] if done else control
+        attempt = functools.partial(sock.sendmsg, [data[done:]], rights, *options)
         try:
-            done += yield from transfer(file, WRITABLE, lambda: sock.sendmsg(*arguments))
+            done += yield from transfer(file, WRITABLE, attempt)
         except Errno as failure:
             if failure.number == EPIPE:
                 proc.signals.send(SIGPIPE, proc.thread)
             raise
         if file.nonblocking or done >= len(data) or sock.type != host_socket.SOCK_STREAM:
             return done
-        arguments = ([data[done:]], [], *arguments[2:])
 
 
 @libsystem("ssize_t sendto(int, const void *, size_t, int, const void *, socklen_t)")
@@ -366,17 +368,12 @@ def sendfile(
 ) -> Work:
     files, memory = proc.state(Files), proc.memory
     source, target = files.get(fd), files.get(sock)
-    wanted = memory.u64(length_at) or 1 << 31
-    sent = 0
+    wanted, sent = memory.u64(length_at) or 1 << 40, 0
     try:
         while sent < wanted:
-            done = yield from transfer(
-                target,
-                WRITABLE,
-                lambda: os.sendfile(
-                    target.fd, source.fd, offset + sent, min(wanted - sent, 1 << 20)
-                ),
-            )
+            place = (offset + sent, min(wanted - sent, 1 << 20))
+            attempt = functools.partial(os.sendfile, target.fd, source.fd, *place)
+            done = yield from transfer(target, WRITABLE, attempt)
             sent += done
             if not done or target.nonblocking:
                 break

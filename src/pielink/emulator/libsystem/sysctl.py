@@ -29,9 +29,13 @@ def processors(proc: Process) -> int:
     return 2 if proc.seeded else os.cpu_count() or 1
 
 
-def _memory(proc: Process) -> bytes:
+def _memory_size(proc: Process) -> bytes:
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return struct.pack("<Q", 8 << 30 if proc.seeded else pages)
+
+
+def _page_size(proc: Process) -> int:
+    return proc.memory.page_size
 
 
 def _boot_time(proc: Process) -> bytes:
@@ -56,8 +60,8 @@ _VALUES: dict[str, Value] = {
     "hw.model": lambda proc: b"pielink\0",
     "hw.ncpu": processors,
     "hw.byteorder": lambda proc: 1234,
-    "hw.pagesize": lambda proc: proc.memory.page_size,
-    "hw.memsize": _memory,
+    "hw.pagesize": _page_size,
+    "hw.memsize": _memory_size,
     "hw.activecpu": processors,
     "hw.availcpu": processors,
     "hw.logicalcpu": processors,
@@ -152,7 +156,7 @@ _SYSCONF: dict[int, Callable[[Process], int]] = {
     4: lambda proc: 16,  # _SC_NGROUPS_MAX
     5: lambda proc: 10240,  # _SC_OPEN_MAX
     8: lambda proc: 200112,  # _SC_VERSION
-    29: lambda proc: proc.memory.page_size,  # _SC_PAGESIZE
+    29: _page_size,  # _SC_PAGESIZE
     56: lambda proc: 1024,  # _SC_IOV_MAX
     57: processors,  # _SC_NPROCESSORS_CONF
     58: processors,  # _SC_NPROCESSORS_ONLN
@@ -160,7 +164,7 @@ _SYSCONF: dict[int, Callable[[Process], int]] = {
     71: lambda proc: 4096,  # _SC_GETPW_R_SIZE_MAX
     72: lambda proc: 256,  # _SC_HOST_NAME_MAX
     73: lambda proc: 255,  # _SC_LOGIN_NAME_MAX
-    200: lambda proc: int.from_bytes(_memory(proc), "little") // proc.memory.page_size,
+    200: lambda proc: int.from_bytes(_memory_size(proc), "little") // _page_size(proc),
 }
 
 

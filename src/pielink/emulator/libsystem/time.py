@@ -131,16 +131,16 @@ class Timers:
 def _alarm(proc: Process, which: int) -> Work:
     """A thread of the emulator that sends SIGALRM when the timer is due."""
     timers = proc.state(Timers).values
-    mine = timers.get(which)
-    while mine is not None:
-        outcome = yield Wait(lambda: True if timers.get(which) != mine else None, deadline=mine[0])
-        if outcome is not TIMEOUT:
+    armed = [timers.get(which)]
+    while (mine := armed[0]) is not None:
+        changed = yield Wait(lambda: timers.get(which) != armed[0] or None, deadline=mine[0])
+        if changed is not TIMEOUT:
             break
         proc.signals.send(SIGALRM)
         if not mine[1]:
             del timers[which]
             break
-        mine = timers[which] = (mine[0] + mine[1], mine[1])
+        armed[0] = timers[which] = (mine[0] + mine[1], mine[1])
     return 0
 
 
