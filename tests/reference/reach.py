@@ -78,7 +78,7 @@ def reach(
     dynlink: bool = False,
 ) -> Reached:
     """`roots` include the tasks of main; `runtime_tasks` live if runtime.runtime_inittasks does."""
-    state = _State(program, dwarf, dynlink)
+    state = _State(program, dwarf, dynlink, weak_calls=dynlink or not prune)
     state.live |= {slot for slot in roots if slot}
     before = None
     while before != state.size():
@@ -105,8 +105,8 @@ def _pruned(program: Program, live: set[int]) -> Iterator[int]:
 
 
 class _State:
-    def __init__(self, program: Program, dwarf: bool, dynlink: bool) -> None:
-        self.program, self.dynlink = program, dynlink
+    def __init__(self, program: Program, dwarf: bool, dynlink: bool, weak_calls: bool) -> None:
+        self.program, self.dynlink, self.weak_calls = program, dynlink, weak_calls
         self.ignored = {Aux.GOTYPE} | (set() if dwarf else DWARF)
         self.live: set[int] = set()
         self.used = set(np.flatnonzero(program.slots.used_in_iface).tolist())
@@ -148,7 +148,7 @@ class _State:
                 if used and self.refs[slot][i - 1].type != Reloc.METHODOFF:
                     self.used.add(r.target)
             elif r.type & Reloc.WEAK:
-                if self.dynlink and r.type == Reloc.WEAK | Reloc.CALL:
+                if self.weak_calls and r.type == Reloc.WEAK | Reloc.CALL:
                     self.live.add(r.target)
             elif r.type == Reloc.USEIFACE:
                 is_itab = slots.flags2[r.target] & FLAG2_ITAB

@@ -94,13 +94,14 @@ def reach(
     """Find the live symbols.
 
     `entries` are names of symbols that are live in both ABIs, `exports` further slots (cgo
-    exports). `dwarf` also follows the DWARF symbols of functions. `dynlink` is for programs that
+    exports). Weak calls, from package initializers to those of maps, keep nothing alive, unless
+    `prune_weak_map` is off: then all map initializers stay. `dwarf` also follows the DWARF symbols of functions. `dynlink` is for programs that
     load plugins: every live type then counts as used in an interface, and all methods as called.
     Raises FormatError if a type descriptor or name makes no sense, LinkError if packages cannot
     be initialized in any order, or if runtime.mapinitnoop is needed and missing.
     """
     tasks = init_tasks(program)
-    walk = _Walk(program, dwarf, dynlink)
+    walk = _Walk(program, dwarf, dynlink, weak_calls=dynlink or not prune_weak_map)
     level = walk.mark([roots(program, entries, exports), tasks.main])
     while len(level):
         walk.flood(level, tasks)
@@ -119,11 +120,11 @@ def roots(program: Program, entries: Sequence[bytes], exports: I4 | None = None)
     return found if exports is None else np.concatenate([found, exports])
 
 
-def actions(release: Release, dynlink: bool) -> U1:
+def actions(release: Release, weak_calls: bool) -> U1:
     """The Action of each relocation type, as found in an object (with Reloc.WEAK)."""
     table = np.full(0x10000, Action.FOLLOW, np.uint8)
     table[Reloc.WEAK :] = Action.SKIP
-    if dynlink:
+    if weak_calls:
         table[Reloc.WEAK | Reloc.CALL] = Action.FOLLOW
     table[[Reloc.USETYPE, release.reloc_initorder]] = Action.SKIP
     for marker in (Action.METHODOFF, Action.USEIFACE, Action.USEIFACEMETHOD, Action.USENAMEDMETHOD):
@@ -134,14 +135,14 @@ def actions(release: Release, dynlink: bool) -> U1:
 class _Walk:
     """The state of a walk: what is reached, and which methods wait for a caller."""
 
-    def __init__(self, program: Program, dwarf: bool, dynlink: bool) -> None:
+    def __init__(self, program: Program, dwarf: bool, dynlink: bool, weak_calls: bool) -> None:
         slots, count = program.slots, len(program.slots.canon)
         self.program = program
         self.reachable = np.zeros(count, np.bool_)
         self.used_in_iface = slots.used_in_iface.copy()
         if dynlink:
             self.used_in_iface |= (slots.flags & FLAG_GO_TYPE) != 0
-        self.action = actions(program.release, dynlink)
+        self.action = actions(program.release, weak_calls)
         self.follow_aux = np.ones(256, np.bool_)
         self.follow_aux[Aux.GOTYPE] = False
         self.follow_aux[Aux.DWARF_INFO : Aux.DWARF_LINES + 1] = dwarf
