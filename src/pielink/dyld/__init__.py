@@ -7,7 +7,7 @@ NumPy structured arrays; their dtypes are `REBASE` and `BIND` here. A malformed 
 
 from __future__ import annotations
 
-from pielink.dyld import bind, exports, lazy_bind, rebase, weak_bind
+from pielink.dyld import bind, chained, exports, lazy_bind, rebase, weak_bind
 from pielink.dyld.columns import BIND, REBASE
 from pielink.dyld.errors import DyldInfoError
 from pielink.dyld.exports import EXPORT
@@ -18,6 +18,7 @@ __all__ = [
     "REBASE",
     "DyldInfoError",
     "bind",
+    "chained",
     "exports",
     "lazy_bind",
     "rebase",
