@@ -299,7 +299,8 @@ def _always_there(rng: random.Random, functions: list[str], data: list[str]) -> 
         Sym("p..inittask", Kind.NOPTR_DATA, bytes(16), [Ref(Reloc.ADDR, "p.init", 8, size=8)]),
         Sym("q..inittask", Kind.NOPTR_DATA, bytes(8)),
     ]
-    tasks[0].refs = [Ref(order, t.name) for t in rng.sample(tasks[1:], 3)]
+    imports = [tasks[2], *rng.sample([tasks[1], tasks[3]], rng.randint(0, 2))]
+    tasks[0].refs = [Ref(order, t.name) for t in imports]
     tasks[2].refs += [Ref(order, "q..inittask")]
     tasks[1].refs = [Ref(Reloc.ADDR, rng.choice(functions), 8, size=8)]
     entry = Sym("entry", refs=[Ref(Reloc.CALL, f, size=4) for f in rng.sample(functions, 2)])

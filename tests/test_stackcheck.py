@@ -16,6 +16,8 @@ from program_tables import Ref, Sym, program, slot
 from reference.stackcheck import INFINITE, Checker
 
 from pielink.errors import FormatError, LinkError
+from pielink.golang.callgraph import size_lines
+from pielink.golang.flags import parse_link_flags
 from pielink.golang.stackchains import Calls
 from pielink.golang.stackcheck import check_stack, depths, limit
 from pielink.golang.stackgraph import stack_graph
@@ -26,6 +28,7 @@ from pielink.passes.reach import reach
 from pielink.passes.read import read
 from pielink.passes.resolve import resolve
 from pielink.passes.text import text_order
+from pielink.pipeline import link
 from pielink.program import Program
 from pielink.tables import FLAG_NOSPLIT, I4, Aux, Auxes, Kind, Memory, Reloc, Relocs, Symbols
 
@@ -241,6 +244,14 @@ def test_flags_print_what_gos_linker_prints(
     check_code(loaded.made, options, *tables, loaded.row_of_slot, loaded.text)
     theirs = [line for line in go_prints(flag).splitlines() if "size=" not in line]
     assert capsys.readouterr().out.splitlines() == [x for x in theirs if "total=" not in x]
+
+
+def test_sizes_are_those_of_gos_linker(tmp_path: Path) -> None:
+    inputs = go_inputs("hello")
+    argv = inputs.link_argv(tmp_path / "hello", ("-w",))
+    result = link(parse_link_flags(argv, inputs.tool_environment()))
+    lines = size_lines(result.layout)
+    assert lines == go_prints("-c").splitlines()[-len(lines) :]
 
 
 def test_dumpdep_prints_what_gos_linker_prints(capsys: pytest.CaptureFixture[str]) -> None:
