@@ -29,6 +29,19 @@ DYLD_PATH = "/usr/lib/dyld"
 DYLIB_BUDGET = 2048  # bytes of HEADER_ROOM for LC_LOAD_DYLIB commands
 STREAM_ALIGN, END_ALIGN = 8, 16
 
+# The load commands of a Go program besides those of dylibs, and how many sections it has.
+GO_SECTIONS = 15
+GO_COMMANDS = (
+    *[macho.SEGMENT_COMMAND_64] * 5,
+    macho.BUILD_VERSION_COMMAND,
+    macho.UNIXTHREAD_COMMAND_X86_64,
+    macho.DYLD_INFO_COMMAND,
+    macho.SYMTAB_COMMAND,
+    macho.DYSYMTAB_COMMAND,
+    macho.DYLINKER_COMMAND,
+    macho.UUID_COMMAND,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -66,14 +79,22 @@ class Description:
     signature_size: int = 0  # bytes; 0 leaves LC_CODE_SIGNATURE out
 
 
-def header_room(dylibs: list[str]) -> int:
-    """Bytes to keep before the first section: more pages if there are many dylibs."""
+def header_room(dylibs: list[str], sections: int = GO_SECTIONS) -> int:
+    """Bytes to keep before the first section, a multiple of 4096.
+
+    Go's linker reckons with DYLIB_BUDGET for dylibs and keeps a page more for each time that this
+    is used up. That falls short of some dozens of dylibs; then here is room for all commands of a
+    program with so many `sections`.
+    """
     room, budget = amd64.HEADER_ROOM, DYLIB_BUDGET
     for name in dylibs:
         budget -= _rounded(len(name.encode()), 8) + macho.DYLIB_COMMAND.itemsize
         if budget < 0:
             room, budget = room + 4096, budget + 4096
-    return room
+    needed = macho.MACH_HEADER_64.itemsize + sections * macho.SECTION_64.itemsize
+    needed += sum(dtype.itemsize for dtype in GO_COMMANDS) + _rounded(len(DYLD_PATH) + 1, 8)
+    needed += sum(len(_load_dylib(name)) for name in dylibs)
+    return max(room, _rounded(needed, 4096))
 
 
 def linkedit(layout: Layout, info: DyldInfo, table: SymbolTable, page_size: int) -> Linkedit:
@@ -123,7 +144,7 @@ def headers(layout: Layout, data: Linkedit, table: SymbolTable, about: Descripti
         ),
         *_linkedit_commands(data, table, about.pie),
         path_command(macho.DYLINKER_COMMAND, macho.LC_LOAD_DYLINKER, DYLD_PATH),
-        *(path_command(macho.DYLIB_COMMAND, macho.LC_LOAD_DYLIB, name) for name in about.dylibs),
+        *map(_load_dylib, about.dylibs),
     ]
     if about.uuid is not None:
         commands.append(command(macho.UUID_COMMAND, macho.LC_UUID, uuid=np.void(about.uuid)))
@@ -156,6 +177,10 @@ def path_command(dtype: npt.DTypeLike, number: int, path: str) -> bytes:
     return command(
         dtype, number, name.ljust(_rounded(start + len(name), 8) - start, b"\0"), name=start
     )
+
+
+def _load_dylib(name: str) -> bytes:
+    return path_command(macho.DYLIB_COMMAND, macho.LC_LOAD_DYLIB, name)
 
 
 def segment_commands(layout: Layout) -> list[bytes]:
@@ -263,8 +288,7 @@ def _mach_header(commands: list[bytes], flags: int) -> bytes:
 
 def _check_room(layout: Layout, size: int) -> None:
     """LinkError if a header of `size` bytes would reach into the first section."""
-    offsets = layout.sections.offset[layout.sections.offset > 0]
-    room = int(offsets.min(initial=amd64.HEADER_ROOM))
+    room = int(layout.sections.offset[layout.sections.offset > 0].min())
     if size > room:
         message = f"the load commands take {size} bytes, but the first section starts at {room}"
         raise LinkError([Problem(f"{message}: link fewer dylibs")])
