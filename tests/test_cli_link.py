@@ -9,11 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from go_inputs import GoInputs, go_inputs
+from go_inputs import ROOT, GoInputs, go_inputs
 
 import pielink
 from pielink.cli import main
 from pielink.golang.flags import parse_link_flags
+from pielink.inspect import compare, read_macho
+
+
+CASES = ROOT / "tests" / "cases"
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +75,16 @@ def test_link_replaces_its_output_at_once(hello: GoInputs, tmp_path: Path) -> No
         assert old.read() == "old"
     assert output.read_bytes()[:4] == bytes.fromhex("cffaedfe")
     assert [path.name for path in tmp_path.iterdir()] == ["hello"]
+
+
+def test_x_finds_a_variable_whose_import_path_is_escaped(tmp_path: Path) -> None:
+    inputs = go_inputs(
+        CASES / "escaped-import-path", link_flags=("-X=example.com/x/v.2.Name=marked by -X",)
+    )
+    made = inputs.link_with_pielink(out=tmp_path / "made")
+    assert b"marked by -X" in made.read_bytes()
+    differences = compare(read_macho(inputs.reference()), read_macho(made))
+    assert [each for each in differences if not each.deliberate] == []
 
 
 def test_the_same_inputs_give_the_same_bytes(hello: GoInputs, tmp_path: Path) -> None:

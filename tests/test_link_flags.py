@@ -22,7 +22,6 @@ from pielink.options import (
     DyldInfoFormat,
     LinkOptions,
     Version,
-    symbol_prefix,
 )
 
 
@@ -154,16 +153,12 @@ def test_s_implies_w_unless_w_is_given(words: list[str], dwarf: bool) -> None:
     assert parse(*words).strip_dwarf is not dwarf
 
 
-def test_definitions_keep_order_and_escape_the_path() -> None:
+def test_definitions_keep_order_and_all_after_the_first_equals_sign() -> None:
     options = parse("-X", "main.version=1 = one", "-X=example.com/v.2.Name=x")
     assert options.definitions == (
         Definition("main.version", "1 = one"),
-        Definition("example.com/v%2e2.Name", "x"),
+        Definition("example.com/v.2.Name", "x"),
     )
-
-
-def test_symbol_prefix_escapes_as_go_does() -> None:
-    assert symbol_prefix('a.b/c.d "é%') == "a.b/c%2ed%20%22%c3%a9%25"
 
 
 def test_buildid_makes_the_uuid() -> None:

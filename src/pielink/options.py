@@ -64,7 +64,7 @@ class Version(NamedTuple):
 
 
 class Definition(NamedTuple):
-    """One -X: the string variable `symbol` (its name in the symbol table) starts out as `value`."""
+    """One -X: the string variable `symbol` (importpath.name) starts out as `value`."""
 
     symbol: str
     value: str
@@ -73,24 +73,9 @@ class Definition(NamedTuple):
     def parse(cls, text: str) -> Self:
         """Read "importpath.name=value"; UsageError if it has another form."""
         variable, equals, value = text.partition("=")
-        path, dot, name = variable.rpartition(".")
-        if not equals or not dot:
+        if not equals or "." not in variable:
             raise UsageError("-X flag requires argument of the form importpath.name=value")
-        return cls(f"{symbol_prefix(path)}.{name}", value)
-
-
-def symbol_prefix(import_path: str) -> str:
-    """The import path as symbol names spell it (cmd/internal/objabi: PathToPrefix).
-
-    Control characters, space, %, " and all beyond ASCII become %xx, and so do the periods of the
-    last path element.
-    """
-    path = import_path.encode()
-    last = path.rfind(b"/") + 1
-    return "".join(
-        f"%{c:02x}" if c <= 0x20 or c >= 0x7F or c in b'%"' or (c == 0x2E and i >= last) else chr(c)
-        for i, c in enumerate(path)
-    )
+        return cls(variable, value)
 
 
 @dataclass(frozen=True, slots=True)

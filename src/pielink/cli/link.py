@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,13 @@ def run(options: LinkOptions) -> int:
     # No pass multiplies matrices: BLAS threads would only cost time. This must come before NumPy is
     # imported, which pielink.link does.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    result = pielink.link(options)
+    # A link makes many objects and no cycles worth collecting; the collector would cost a twentieth
+    # of its time.
+    gc.disable()
+    try:
+        result = pielink.link(options)
+    finally:
+        gc.enable()
     if options.verbose:
         print("\n".join(trace(options, result)))
     if options.benchmark:

@@ -1,0 +1,4 @@
+package inner
+
+// Name is set by -X.
+var Name = "unset"
