@@ -16,7 +16,6 @@ from pielink.cli import main
 from pielink.golang.flags import parse_link_flags
 from pielink.inspect import compare, read_macho
 
-
 CASES = ROOT / "tests" / "cases"
 
 
