@@ -14,6 +14,7 @@ import statistics
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from go_inputs import GoInputs, go_inputs
 
@@ -63,7 +64,7 @@ def rounds(inputs: GoInputs, count: int) -> tuple[Run, Run]:
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     output = inputs.directory / f"bench-{os.getpid()}"
     arguments = inputs.link_argv(output)
-    ours = [sys.executable, "-m", "pielink", "link", *arguments]
+    ours = [str(Path(sys.executable).with_name("pielink")), "link", *arguments]
     theirs = [str(inputs.go_linker()), *arguments]
     runs: tuple[list[Run], list[Run]] = ([], [])
     try:
