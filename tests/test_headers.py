@@ -13,7 +13,7 @@ from pielink.formats import macho
 from pielink.golang.flags import parse_link_flags
 from pielink.inspect.macho import MachOFile, read_macho
 from pielink.options import Version
-from pielink.passes.dyld_info import DyldInfo
+from pielink.passes.dyld_info import OPCODE_STREAMS, DyldInfo
 from pielink.passes.headers import (
     Description,
     Linkedit,
@@ -59,7 +59,9 @@ def parts_of(file: MachOFile) -> dict[str, Part]:
     dynamic = file.first(macho.DYSYMTAB_COMMAND, macho.LC_DYSYMTAB)
     assert symbols
     assert dynamic
-    return {n: Part(info[f"{n}_off"], info[f"{n}_size"]) for n in DyldInfo.__slots__} | {
+    streams = {n: Part(info[f"{n}_off"], info[f"{n}_size"]) for n in OPCODE_STREAMS}
+    return streams | {
+        "chained": Part(),
         "symbols": Part(symbols["symoff"], 16 * symbols["nsyms"]),
         "indirect": Part(dynamic["indirectsymoff"], 4 * dynamic["nindirectsyms"]),
         "strings": Part(symbols["stroff"], symbols["strsize"]),
@@ -113,7 +115,7 @@ def test_load_commands_of_go_output_come_out_the_same(flags: tuple[str, ...]) ->
 
 def test_linkedit_follows_the_last_segment_as_in_go_output() -> None:
     file = read_macho(go_inputs("hello").reference())
-    streams = {n: file.info_stream(n) for n in DyldInfo.__slots__}
+    streams = {n: file.info_stream(n) for n in OPCODE_STREAMS}
     made = linkedit(layout_of(file), DyldInfo(**streams), table_of(file), 4096)
     segment = file.segments[-1]
     assert (made.address, made.offset) == (int(segment["vmaddr"]), int(segment["fileoff"]))

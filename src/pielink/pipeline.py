@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -17,12 +16,13 @@ from pielink.arch import amd64
 from pielink.builder import SymbolBuilder
 from pielink.errors import LinkError, Problem, Problems
 from pielink.golang import fips
+from pielink.golang.callgraph import size_lines
 from pielink.golang.cgo import Cgo, read_directives
 from pielink.golang.gcprog import gc_program
 from pielink.golang.markers import TEXT_MARKERS, data_markers
 from pielink.golang.pclntab import pclntab
 from pielink.golang.sections import DATA, section_plans
-from pielink.options import BindTime, BuildMode, LinkOptions, Version
+from pielink.options import BindTime, BuildMode, DyldInfoFormat, LinkOptions, Version
 from pielink.passes import fixups as dynamic_pass
 from pielink.passes import headers as headers_pass
 from pielink.passes import layout as layout_pass
@@ -32,6 +32,7 @@ from pielink.passes import symtab as symtab_pass
 from pielink.passes import text as text_pass
 from pielink.passes.arrange import arrange
 from pielink.passes.classify import classify
+from pielink.passes.codecheck import check_code, print_dependencies
 from pielink.passes.dyld_info import DyldInfo, dyld_info
 from pielink.passes.exports import exports, named_slots
 from pielink.passes.live import live
@@ -89,8 +90,6 @@ class _Clock:
         start = time.perf_counter()
         yield
         self.timings[name] = self.timings.get(name, 0.0) + time.perf_counter() - start
-        unit = 1 if sys.platform == "darwin" else 1024
-        self.peak_memory[name] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
         self.peak_memory[name] = getrusage(RUSAGE_SELF).ru_maxrss * RSS_UNIT
 
 
@@ -116,12 +115,10 @@ def link(options: LinkOptions) -> LinkResult:
     # What the entry point leads to, by Go's rules.
     with timed("reach"):
         entry = (options.entry or amd64.ENTRY_SYMBOL).encode()
-        reached = reach(
-            program,
-            [entry, b"runtime.unreachableMethod"],
-            _extra_roots(program, cgo, options),
-            prune_weak_map=options.prune_weak_map,
-        )
+        roots = _extra_roots(program, cgo, options)
+        reached = reach(program, [entry], roots, prune_weak_map=options.prune_weak_map)
+        if options.dump_dependencies:
+            print_dependencies(program, [entry], roots)
     # From here on symbols are rows of the table of live ones.
     with timed("live"):
         symbols, relocs, auxes, row_of_slot = live(program, reached)
@@ -138,6 +135,7 @@ def link(options: LinkOptions) -> LinkResult:
         text_rows = text_pass.text_order(
             program, inputs.libraries, row_of_slot, reached.pruned_callers
         )
+        check_code(program, options, symbols, relocs, auxes, row_of_slot, text_rows)
         if options.random_layout:
             text_rows = text_pass.shuffled(text_rows, options.random_layout)
         made = [*([early.build_id] if early.build_id else []), *early.fips.text]
@@ -220,7 +218,8 @@ def link(options: LinkOptions) -> LinkResult:
         exported = exports(program, symbols, layout, row_of_slot, cgo.exports, options)
         info = DyldInfo()
         if pie:
-            info = dyld_info(image, fixups, layout, imports, dynamic.stubs, exported)
+            chained = options.dyld_info is DyldInfoFormat.CHAINED
+            info = dyld_info(image, fixups, layout, imports, dynamic.stubs, exported, chained)
         table = symtab_pass.symtab(
             program.memory,
             program.objects,
@@ -259,6 +258,8 @@ def link(options: LinkOptions) -> LinkResult:
     with timed("write"):
         gap = bytes(linkedit.offset - len(image))
         write(options.output, [image.data, gap, linkedit.content])
+    if options.dump_call_graph:
+        print("\n".join(size_lines(layout)))
     if not options.strip_dwarf:
         print("pielink: debug info (DWARF) is left out; -w says so too", file=sys.stderr)
     return LinkResult(

@@ -1,8 +1,10 @@
-"""What dyld is told: rebase and bind opcode streams, and the trie of exported symbols.
+"""What dyld is told: fixups, as opcode streams or as chains, and the trie of exported symbols.
 
 Segments are numbered as their load commands are, `__PAGEZERO` included; offsets are from the
 start of the segment. Exported addresses count from the mach header, which `__TEXT` starts with.
-The streams themselves are the business of `pielink.dyld`.
+The streams themselves are the business of `pielink.dyld`. Two things are written into the image
+here, since they are only known with the streams: the words of chains, and the operands of the
+stub helper.
 """
 
 from __future__ import annotations
@@ -14,40 +16,93 @@ import numpy as np
 import numpy.typing as npt
 
 from pielink.arch import amd64
-from pielink.dyld import BIND, REBASE, bind, lazy_bind, rebase
+from pielink.dyld import BIND, REBASE, DyldInfoError, bind, lazy_bind, rebase
+from pielink.dyld import chained as codec
 from pielink.dyld import exports as trie
+from pielink.errors import LinkError, Problem
 from pielink.formats import macho
 from pielink.passes.stubs import Stubs, set_lazy_offsets
 from pielink.passes.symtab import Exports
-from pielink.tables import I4, I8, U1, Fixups, Imports, Layout, Segments
+from pielink.tables import I4, I8, U1, U8, Fixups, Imports, Layout, Segments
+
+OPCODE_STREAMS = ("rebase", "bind", "weak_bind", "lazy_bind", "export")
 
 
 @dataclass(frozen=True, slots=True)
 class DyldInfo:
-    """The streams of LC_DYLD_INFO_ONLY; an empty one is absent."""
+    """The streams of LC_DYLD_INFO_ONLY, or chained fixups; an empty one is absent."""
 
     rebase: bytes = b""
     bind: bytes = b""
     weak_bind: bytes = b""
     lazy_bind: bytes = b""
     export: bytes = b""
+    chained: bytes = b""  # of LC_DYLD_CHAINED_FIXUPS; then only `export` is there besides
 
 
 def dyld_info(
-    image: U1, fixups: Fixups, layout: Layout, imports: Imports, stubs: Stubs, exports: Exports
+    image: U1,
+    fixups: Fixups,
+    layout: Layout,
+    imports: Imports,
+    stubs: Stubs,
+    exports: Exports,
+    chained: bool = False,
 ) -> DyldInfo:
     """Encode the fixups of a position-independent executable, and its exports.
 
-    If stubs bind lazily, the offsets of their opcodes are written into the stub helper in `image`.
+    `image` is the file's bytes, changed in place. LinkError if `chained` is asked for and a pointer
+    lies where no chain can reach it.
     """
-    rows, offsets = lazy_bind.encode(lazy_rows(stubs, layout, imports), imports.name)
+    export = trie.encode(export_rows(exports, layout), exports.name)
+    if chained:
+        return DyldInfo(export=export, chained=_chain(image, fixups, layout, imports))
+    lazy, offsets = lazy_bind.encode(lazy_rows(stubs, layout, imports), imports.name)
     set_lazy_offsets(image, layout, stubs, offsets)
     return DyldInfo(
         rebase=rebase.encode(rebase_rows(fixups, layout.segments)),
         bind=bind.encode(bind_rows(fixups, layout.segments, imports), imports.name),
-        lazy_bind=rows,
-        export=trie.encode(export_rows(exports, layout), exports.name),
+        lazy_bind=lazy,
+        export=export,
     )
+
+
+def _chain(image: U1, fixups: Fixups, layout: Layout, imports: Imports) -> bytes:
+    """Turn the pointers in `image` into chains; return the payload that says where they start."""
+    segments = layout.segments
+    # Chains count all segments; that of __LINKEDIT, which comes last, holds none.
+    table = np.zeros(len(segments.name) + 1, codec.SEGMENT)
+    table["address"][:-1], table["size"][:-1] = segments.vmaddr, segments.vmsize
+    table["address"][-1] = (segments.vmaddr + segments.vmsize).max()
+    rows = rebase_rows(fixups, segments)
+    try:
+        made = codec.encode(
+            rows,
+            words(image, file_positions(segments, rows)),
+            bind_rows(fixups, segments, imports),
+            imports.name,
+            table,
+            header_address(segments),
+            page_size=amd64.PAGE_SIZE,
+        )
+    except DyldInfoError as error:
+        message = f"-dyldinfo=chained: {error}: use -dyldinfo=opcodes"
+        raise LinkError([Problem(message)]) from error
+    place = segments.fileoff[made.segment] + made.offset.astype(np.int64)
+    image[place[:, None] + np.arange(8)] = made.word.view(np.uint8).reshape(-1, 8)
+    return made.payload
+
+
+def file_positions(segments: Segments, rows: npt.NDArray[Any]) -> I8:
+    """Where in the file the places (segment, offset) of `rows` are."""
+    result: I8 = segments.fileoff[rows["segment"]] + rows["offset"].astype(np.int64)
+    return result
+
+
+def words(image: U1, position: I8) -> U8:
+    """The 8-byte words at file positions, aligned or not."""
+    result: U8 = image[position[:, None] + np.arange(8)].view("<u8").ravel()
+    return result
 
 
 def rebase_rows(fixups: Fixups, segments: Segments) -> npt.NDArray[Any]:

@@ -21,7 +21,7 @@ from pielink.arch import amd64
 from pielink.errors import LinkError, Problem
 from pielink.formats import macho
 from pielink.options import Version
-from pielink.passes.dyld_info import DyldInfo
+from pielink.passes.dyld_info import OPCODE_STREAMS, DyldInfo
 from pielink.passes.symtab import SymbolTable
 from pielink.tables import Layout
 
@@ -239,12 +239,7 @@ def _linkedit_segment(data: Linkedit, signature_size: int) -> bytes:
 def _linkedit_commands(data: Linkedit, table: SymbolTable, pie: bool) -> list[bytes]:
     """The commands that say where things are in `__LINKEDIT`."""
     parts, first_external = data.parts, table.local_count
-    result = []
-    if pie:
-        places: dict[str, Any] = {}
-        for name in DyldInfo.__slots__:
-            places[f"{name}_off"], places[f"{name}_size"] = parts[name].offset, parts[name].size
-        result.append(command(macho.DYLD_INFO_COMMAND, macho.LC_DYLD_INFO_ONLY, **places))
+    result = _dyld_commands(parts) if pie else []
     result.append(
         command(
             macho.SYMTAB_COMMAND,
@@ -269,6 +264,23 @@ def _linkedit_commands(data: Linkedit, table: SymbolTable, pie: bool) -> list[by
         )
     )
     return result
+
+
+def _dyld_commands(parts: dict[str, Part]) -> list[bytes]:
+    """LC_DYLD_INFO_ONLY, or the commands of chained fixups; never both."""
+    if not parts["chained"].size:
+        places: dict[str, Any] = {}
+        for name in OPCODE_STREAMS:
+            places[f"{name}_off"], places[f"{name}_size"] = parts[name].offset, parts[name].size
+        return [command(macho.DYLD_INFO_COMMAND, macho.LC_DYLD_INFO_ONLY, **places)]
+    return [
+        command(macho.LINKEDIT_DATA_COMMAND, number, dataoff=part.offset, datasize=part.size)
+        for number, part in (
+            (macho.LC_DYLD_CHAINED_FIXUPS, parts["chained"]),
+            (macho.LC_DYLD_EXPORTS_TRIE, parts["export"]),
+        )
+        if part.size
+    ]
 
 
 def _flags(table: SymbolTable, pie: bool) -> int:
