@@ -136,23 +136,24 @@ def applied(inputs: Inputs) -> tuple[I4, I8, U1]:
 def _values(inputs: Inputs, rows: I4, slide: int) -> I8:
     """What each relocation stores, before it is cut to its width."""
     symbols, relocs, layout = inputs.symbols, inputs.relocs, inputs.layout
-    target, value = relocs.target[rows], relocs.addend[rows].copy()
+    target, addend = relocs.target[rows], relocs.addend[rows]
     formula = FORMULAS[relocs.type[rows]]
     unreached = np.flatnonzero(target == UNREACHED)
     target[unreached] = inputs.unreachable_method
-    address = np.where(layout.section > 0, layout.address + slide, 0)
-    section_address = np.append(0, layout.sections.address + slide)
+    address = layout.address + slide * (layout.section > 0) if slide else layout.address
 
-    has_address = formula <= Formula.SECTION_OFFSET
-    value += np.where(has_address, address[target], 0)
+    value = addend + address.take(target)
     at = np.flatnonzero(formula == Formula.PC_RELATIVE)
-    place = address[relocs.owner[rows[at]]] + relocs.offset[rows[at]]
+    place = address.take(relocs.owner[rows[at]]) + relocs.offset[rows[at]]
     value[at] -= place + relocs.size[rows[at]]
     at = np.flatnonzero(formula == Formula.SECTION_OFFSET)
-    value[at] -= section_address[layout.section[target[at]]]
+    value[at] -= np.append(0, layout.sections.address + slide)[layout.section[target[at]]]
     at = np.flatnonzero(formula == Formula.TARGET_SIZE)
-    value[at] += symbols.size[target[at]]
-    value[formula == Formula.TLS] += amd64.TLS_OFFSET
+    value[at] = addend[at] + symbols.size[target[at]]
+    at = np.flatnonzero(formula == Formula.CONSTANT)
+    value[at] = addend[at]
+    at = np.flatnonzero(formula == Formula.TLS)
+    value[at] = addend[at] + amd64.TLS_OFFSET
     # dyld is not told of these, so they do not slide: nobody calls what was not reached.
     value[unreached] -= slide
     value[unreached[relocs.type[rows[unreached]] == Reloc.METHODOFF]] = -1
