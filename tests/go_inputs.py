@@ -22,6 +22,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ CAPTURE_SCRIPT = """\
 #!/bin/sh
 case "$1:$2" in
 */link:-V=full) ;;
-*/link:*) printf '%s\\0' "$@" >"$LINK_STEP/argv"; env | grep '^GO' >"$LINK_STEP/env" ;;
+*/link:*) printf '%s\\0' "$@" >"$LINK_STEP/argv"; env | grep '^GO' >"$LINK_STEP/env"; exit 1 ;;
 esac
 exec "$@"
 """
@@ -57,14 +58,24 @@ def goroot(release: str = RELEASE) -> Path:
     raise FileNotFoundError(f"Go {release} is not installed: run `make deps`")
 
 
-def go_environment(release: str = RELEASE) -> dict[str, str]:
-    """The environment for the go command: darwin/amd64, no cgo, nothing of the caller's set-up."""
+def go_environment(release: str = RELEASE, cgo: bool = False) -> dict[str, str]:
+    """The environment for the go command: darwin/amd64, nothing of the caller's set-up.
+
+    With `cgo`, C and C++ are compiled by zig.
+    """
     kept = {k: v for k, v in os.environ.items() if not k.startswith("GO") or k == "GOCACHE"}
+    if cgo:
+        zig = f"{sys.executable} -m ziglang"
+        kept |= {
+            "CC": f"{zig} cc -target x86_64-macos",
+            "CXX": f"{zig} c++ -target x86_64-macos",
+            "ZIG_GLOBAL_CACHE_DIR": str(CACHE / "zig"),
+        }
     return kept | {
         "GOROOT": str(goroot(release)),
         "GOOS": "darwin",
         "GOARCH": "amd64",
-        "CGO_ENABLED": "0",
+        "CGO_ENABLED": str(int(cgo)),
         "GOTOOLCHAIN": "local",
         "GOPROXY": "off",
         "GOENV": "off",
@@ -142,21 +153,25 @@ def go_inputs(
     release: str = RELEASE,
     build_flags: tuple[str, ...] = (),
     link_flags: tuple[str, ...] = (),
+    *,
+    cgo: bool = False,
 ) -> GoInputs:
     """Compile `program` and catch its link step.
 
     `program` is a folder under examples/, a package of the GOROOT ("cmd/gofmt"), the tests of one
     ("test:sort"), or the Path of a folder that holds a main package. `link_flags` go through
-    `go build -ldflags`. Raises subprocess.CalledProcessError with Go's message on stderr.
+    `go build -ldflags`. `cgo` allows C code, for internal linking. Raises subprocess.CalledProcessError with Go's message on stderr.
     """
+    link_flags = (*(("-linkmode=internal",) if cgo else ()), *link_flags)
     flags = (*build_flags, *((f"-ldflags=all={shlex.join(link_flags)}",) if link_flags else ()))
     name = str(program).strip("/").replace("/", "-").replace(":", "-")
-    directory = CACHE / "go-inputs" / f"{name}-{release}-{_digest(str(program), *flags)}"
+    digest = _digest(str(program), *flags, *(("cgo",) if cgo else ()))
+    directory = CACHE / "go-inputs" / f"{name}-{release}-{digest}"
     key = _key(program, release)
     with locked(directory):
         if not (directory / "key").exists() or (directory / "key").read_text() != key:
             shutil.rmtree(directory, ignore_errors=True)
-            _capture(program, release, flags, directory)
+            _capture(program, release, flags, directory, cgo)
             (directory / "key").write_text(key)
     step = json.loads((directory / "step.json").read_text())
     return GoInputs(directory, release, tuple(step["argv"]), step["environment"])
@@ -192,7 +207,9 @@ def _build_command(program: str | Path) -> tuple[list[str], Path]:
     return ["build"], ROOT
 
 
-def _capture(program: str | Path, release: str, flags: tuple[str, ...], directory: Path) -> None:
+def _capture(
+    program: str | Path, release: str, flags: tuple[str, ...], directory: Path, cgo: bool
+) -> None:
     """Run the go command with a -toolexec script that notes the link step; keep its inputs."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     verb, folder = _build_command(program)
@@ -204,11 +221,11 @@ def _capture(program: str | Path, release: str, flags: tuple[str, ...], director
         script.chmod(0o755)
         go = str(goroot(release) / "bin" / "go")
         command = [go, *verb, *flags, "-work", f"-toolexec={script}", "-o", str(work / "linked")]
-        environment = go_environment(release) | {"GOTMPDIR": work_name, "LINK_STEP": work_name}
+        environment = go_environment(release, cgo) | {"GOTMPDIR": work_name, "LINK_STEP": work_name}
         done = subprocess.run(
             [*command, *package], cwd=folder, env=environment, capture_output=True, text=True
         )
-        if done.returncode:
+        if not (work / "argv").exists():  # the link step itself always fails: nothing is linked
             raise subprocess.CalledProcessError(done.returncode, command, stderr=done.stderr)
         _keep(work, directory)
 
