@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Self
 
 from pielink.errors import UsageError
+from pielink.record import record
 
 
 class BuildMode(StrEnum):
@@ -78,7 +78,7 @@ class Definition(NamedTuple):
         return cls(variable, value)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BuildConfig:
     """What `go tool link` takes from the environment, not from its flags."""
 
@@ -106,7 +106,7 @@ class BuildConfig:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class LinkOptions:
     """One link: `LinkOptions(main="main.a", output="hello", importcfg="importcfg.link")`.
 
@@ -120,7 +120,7 @@ class LinkOptions:
     importcfg: str = ""  # -importcfg: where packages are; "": search library_dirs
     library_dirs: tuple[str, ...] = ()  # -L, in order
     install_suffix: str = ""  # -installsuffix
-    config: BuildConfig = field(default_factory=BuildConfig)
+    config: BuildConfig = BuildConfig()
 
     # What is made.
     build_mode: BuildMode = BuildMode.PIE  # -buildmode

@@ -12,10 +12,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from pielink.errors import PielinkError
+from pielink.record import record
 
 TARGET = "x86_64-macos"
 # What a compiler must be able to do: find the C library's headers for the target, and compile.
@@ -23,7 +23,7 @@ PROBE = "#include <stdlib.h>\nint probe(void) { return EXIT_FAILURE; }\n"
 PROBE_SECONDS = 120
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Compiler:
     """The commands for C and for C++, as words."""
 

@@ -8,11 +8,11 @@ Source: cmd/link/internal/ld/main.go and config.go, cmd/internal/objabi/flag.go.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from pielink.options import BindTime, Definition, DyldInfoFormat, Version
+from pielink.record import record
 
 _BOOLEANS = dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True) | dict.fromkeys(
     ("0", "f", "F", "false", "FALSE", "False"), False
@@ -95,7 +95,7 @@ class Fate(Enum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Flag:
     """One flag. `text` says what it does, or why it has no meaning, or why it is refused.
 

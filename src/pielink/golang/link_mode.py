@@ -8,16 +8,16 @@ linker behind it: a row either has become its own work or ends in an error with 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from pielink.errors import LinkError, Problem
 from pielink.options import BuildConfig
+from pielink.record import record
 
 KNOWN_BUILD_MODES = ("exe", "pie", "c-archive", "c-shared", "shared", "plugin")
 KNOWN_LINK_MODES = ("auto", "internal", "external")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Request:
     """What the flags and the environment say about the kind of link."""
 
@@ -27,7 +27,7 @@ class Request:
     config: BuildConfig
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rule:
     """A row of the decision: where `holds`, the link is refused with `reason` and `remedy`."""
 

@@ -1,0 +1,87 @@
+"""Records behave as frozen dataclasses with slots do."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pielink.record import fields, record, replace
+
+
+@record
+class Point:
+    """A point."""
+
+    x: int
+    y: int = 2
+
+    def __post_init__(self) -> None:
+        if self.x < 0:
+            raise ValueError("negative")
+
+    @property
+    def sum(self) -> int:
+        return self.x + self.y
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Twin:
+    x: int
+    y: int = 2
+
+
+@given(st.lists(st.integers(0, 3), max_size=2), st.dictionaries(st.sampled_from("xyz"), st.just(1)))
+def test_records_take_the_arguments_that_dataclasses_take(
+    values: list[int], named: dict[str, int]
+) -> None:
+    def outcome(kind: Any) -> Any:
+        try:
+            made = kind(*values, **named)
+        except TypeError:
+            return TypeError
+        return made.x, made.y
+
+    assert outcome(Point) == outcome(Twin)
+
+
+def test_a_record_is_immutable_and_has_no_dict() -> None:
+    point = Point(1)
+    with pytest.raises(AttributeError, match="Point is immutable: cannot set x"):
+        point.x = 3  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        del point.x
+    assert not hasattr(point, "__dict__")
+
+
+def test_equality_hash_repr_and_pickle() -> None:
+    assert Point(1, 2) == Point(1)
+    assert Point(1) != Point(2)
+    other: object = Twin(1)
+    assert Point(1) != other
+    assert len({Point(1), Point(1, 2), Point(3)}) == 2
+    assert repr(Point(1)) == "Point(x=1, y=2)"
+    assert pickle.loads(pickle.dumps(Point(5))) == Point(5)
+    match Point(1, 7):
+        case Point(x, y):
+            assert (x, y) == (1, 7)
+
+
+def test_methods_doc_and_checks_stay() -> None:
+    assert Point(1).sum == 3
+    assert Point.__doc__ == "A point."
+    with pytest.raises(ValueError, match="negative"):
+        Point(-1)
+
+
+def test_replace_and_fields() -> None:
+    assert fields(Point) == ("x", "y")
+    assert replace(Point(1), y=9) == Point(1, 9)
+    with pytest.raises(TypeError):
+        replace(Point(1), z=1)
+    with pytest.raises(ValueError, match="negative"):
+        replace(Point(1), x=-1)
