@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reference import dyld_opcodes as reference
 
@@ -176,7 +176,6 @@ binds = st.tuples(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(binds, unique_by=lambda bound: (bound[0], bound[6])), st.randoms())
 def test_round_trip(rows, rng):
     given_rows = rows + rng.choices(rows, k=len(rows) // 2) if rows else []
@@ -186,7 +185,6 @@ def test_round_trip(rows, rng):
     assert named(*bind.decode(data)) == reference.decode_bind(data)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_decode_as_the_reference_does_or_are_refused(data):
     try:

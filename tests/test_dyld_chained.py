@@ -177,7 +177,6 @@ symbols = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(places, st.one_of(targets, symbols), max_size=40),
     st.sampled_from([2, 6]),
@@ -226,7 +225,6 @@ def test_payload_for_these_tests_is_well_formed():
 words = st.integers(0, 2**64 - 1)
 
 
-@settings(deadline=None)
 @given(st.lists(words, min_size=1, max_size=8), st.sampled_from([1, 2, 6, 7, 9, 10, 12]))
 def test_every_pointer_format_decodes_as_the_reference_does(values, pointer_format):
     """A chain of arbitrary words, 16 bytes apart, that import 0 or 1."""
@@ -300,7 +298,7 @@ def test_a_chain_may_not_run_into_the_next_page():
         chained.decode(GOOD, SEGMENTS, [b"", b"", bytes(content), b""], BASE)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.randoms())
 def test_random_damage_is_refused_or_decodes_as_the_reference_does(rng):
     encoded = encode(

@@ -141,7 +141,6 @@ rows_strategy = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(rows_strategy, unique_by=lambda export: export[0], max_size=60), st.randoms())
 def test_round_trip(rows, rng):
     given_rows = [*rows, *rows[: len(rows) // 2]]
@@ -197,7 +196,7 @@ def test_damage_is_named_with_its_offset(name):
     assert caught.value.offset == offset
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.randoms())
 def test_random_damage_is_refused_or_decodes_as_the_reference_does(rng):
     rows = [row(name, address=i * 24) for i, name in enumerate(symbol_names(20, 1))]

@@ -113,7 +113,6 @@ locations = st.tuples(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(locations, unique_by=lambda row: (row[0], row[2])), st.randoms())
 def test_round_trip(rows, rng):
     given_rows = rows + rng.choices(rows, k=len(rows) // 2) if rows else []
@@ -138,7 +137,7 @@ def offsets_from(runs, start=0x1000):
     return (start + np.cumsum([0, *(gap + 8 for gap in gaps)])).tolist()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(gap_runs)
 def test_ordered_encoding_is_the_shortest_there_is(runs):
     offsets = offsets_from(runs)
@@ -148,7 +147,6 @@ def test_ordered_encoding_is_the_shortest_there_is(runs):
     assert len(data) <= opening + reference.shortest_rebase(offsets) + done
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_decode_as_the_reference_does_or_are_refused(data):
     try:

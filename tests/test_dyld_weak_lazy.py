@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reference import dyld_opcodes as reference
 from test_dyld_bind import columns, named, row
@@ -73,7 +73,6 @@ weak_rows = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(weak_rows, unique_by=lambda r: (r[0], r[6]) if r[3] else r[4]), st.randoms())
 def test_weak_round_trip(rows, rng):
     rows = [r for i, r in enumerate(rows) if r[1] or r not in rows[:i]]
@@ -126,7 +125,6 @@ lazy_rows = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(lazy_rows, unique_by=lambda r: (r[0], r[6])), st.randoms())
 def test_lazy_round_trip_and_each_offset_starts_its_own_row(rows, rng):
     given_rows = [*rows, *rows[: len(rows) // 2]]
@@ -154,7 +152,6 @@ def test_no_rows_give_no_bytes():
     assert len(weak_bind.decode(b"")[0]) == len(lazy_bind.decode(b"")[0]) == 0
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_decode_as_the_reference_does_or_are_refused(data):
     for lazy, decode in ((False, weak_bind.decode), (True, lazy_bind.decode)):
