@@ -79,7 +79,7 @@ def test_methods_doc_and_checks_stay() -> None:
 
 
 def test_replace_and_fields() -> None:
-    assert fields(Point) == ("x", "y")
+    assert fields(Point) == fields(Point(1)) == ("x", "y")
     assert replace(Point(1), y=9) == Point(1, 9)
     with pytest.raises(TypeError):
         replace(Point(1), z=1)

@@ -88,13 +88,12 @@ def _reduce(self: Any) -> tuple[type[Any], tuple[Any, ...]]:
     return type(self), _values(self)
 
 
-def fields(kind: type[Any]) -> tuple[str, ...]:
-    """The names of a record class's fields, in order."""
-    names: tuple[str, ...] = kind.__slots__
+def fields(item: Any) -> tuple[str, ...]:
+    """The names of the fields of a record, or of a record class, in order."""
+    names: tuple[str, ...] = item.__slots__
     return names
 
 
 def replace(item: T, **changes: Any) -> T:
     """A copy of a record with some fields changed; TypeError for an unknown field."""
-    kind = type(item)
-    return kind(**{name: getattr(item, name) for name in fields(kind)} | changes)
+    return type(item)(**{name: getattr(item, name) for name in fields(item)} | changes)
