@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from types import MappingProxyType
 
 import numpy as np
@@ -54,19 +54,22 @@ def inputs_of(
     )
 
 
-def random_symbols(rng: random.Random, count: int) -> list[NewSymbol]:
-    """Symbols that refer to each other in every way, without errors."""
+def random_symbols(
+    rng: random.Random, count: int, pointers: Container[Kind] = Kind
+) -> list[NewSymbol]:
+    """Symbols that refer to each other in every way; only `pointers` have 8-byte relocations."""
     made = [NewSymbol("runtime.unreachableMethod", Kind.TEXT, b"\x90" * 5)]
     for i in range(count):
         kind = rng.choice((*PLACED, Kind.BSS))
         size = rng.choice((0, 1, 7, 16, 40, 333))
         stored = b"" if kind == Kind.BSS else rng.randbytes(size)
-        made.append(NewSymbol(f"s{i}", kind, stored, size + rng.choice((0, 0, 9))))
-    for symbol in made[1:]:
-        at = 0
-        while at + 8 <= len(symbol.content):
-            symbol.relocs.append(random_reloc(rng, at, len(made)))
+        relocs, at = [], 0
+        while at + 8 <= len(stored):
+            relocs.append(random_reloc(rng, at, count + 2))
             at += rng.choice((8, 8, 9, 13))
+        kept = [r for r in relocs if r.size < 8 or kind in pointers]
+        size += rng.choice((0, 0, 9))
+        made.append(NewSymbol(f"s{i}", kind, stored, size, relocs=kept))
     return made
 
 

@@ -13,24 +13,18 @@ from pielink.errors import LinkError
 from pielink.passes.fixups import fixups, place
 from pielink.passes.relocate import Inputs, relocate
 from pielink.passes.verify import verify
-from pielink.tables import U1, Fixups, Kind, NewSymbol, with_columns
+from pielink.tables import U1, Fixups, Kind, with_columns
 
 
 def linked(seed: int) -> tuple[Inputs, U1, Fixups]:
     """A random image with its fixups."""
-    inputs = inputs_of(_without_text_pointers(random_symbols(random.Random(seed), 120)))
+    writable = (Kind.RODATA_RELRO, Kind.TYPE, Kind.DATA)
+    inputs = inputs_of(random_symbols(random.Random(seed), 120, writable))
     text = np.flatnonzero(inputs.symbols.kind == Kind.TEXT).astype(np.int32)
     made = fixups(inputs.memory, inputs.objects, inputs.symbols, inputs.relocs, text, True)
     layout = lay_out(made.symbols)
     inputs = with_columns(inputs, symbols=made.symbols, relocs=made.relocs, layout=layout)
     return inputs, relocate(inputs), place(inputs.memory, made.symbols, made.pointers, layout)
-
-
-def _without_text_pointers(new: list[NewSymbol]) -> list[NewSymbol]:
-    for symbol in new:
-        if symbol.kind in (Kind.TEXT, Kind.RODATA):
-            symbol.relocs = [r for r in symbol.relocs if r.size != 8]
-    return new
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -74,11 +74,10 @@ def _chain(image: U1, fixups: Fixups, layout: Layout, imports: Imports) -> bytes
     table = np.zeros(len(segments.name) + 1, codec.SEGMENT)
     table["address"][:-1], table["size"][:-1] = segments.vmaddr, segments.vmsize
     table["address"][-1] = (segments.vmaddr + segments.vmsize).max()
-    rows = rebase_rows(fixups, segments)
     try:
         made = codec.encode(
-            rows,
-            words(image, file_positions(segments, rows)),
+            rebase_rows(fixups, segments),
+            words(image, file_positions(segments, fixups.rebase_address)),
             bind_rows(fixups, segments, imports),
             imports.name,
             table,
@@ -93,10 +92,10 @@ def _chain(image: U1, fixups: Fixups, layout: Layout, imports: Imports) -> bytes
     return made.payload
 
 
-def file_positions(segments: Segments, rows: npt.NDArray[Any]) -> I8:
-    """Where in the file the places (segment, offset) of `rows` are."""
-    result: I8 = segments.fileoff[rows["segment"]] + rows["offset"].astype(np.int64)
-    return result
+def file_positions(segments: Segments, address: I8) -> I8:
+    """Where in the file the bytes at these addresses are."""
+    segment, offset = locate(segments, address)
+    return segments.fileoff[segment] + offset
 
 
 def words(image: U1, position: I8) -> U8:

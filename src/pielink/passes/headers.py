@@ -128,20 +128,8 @@ def headers(layout: Layout, data: Linkedit, table: SymbolTable, about: Descripti
     commands = [
         *segment_commands(layout),
         _linkedit_segment(data, about.signature_size),
-        command(
-            macho.BUILD_VERSION_COMMAND,
-            macho.LC_BUILD_VERSION,
-            platform=macho.PLATFORM_MACOS,
-            minos=about.minos.encoded(),
-            sdk=about.sdk.encoded(),
-        ),
-        command(
-            macho.UNIXTHREAD_COMMAND_X86_64,
-            macho.LC_UNIXTHREAD,
-            flavor=macho.X86_THREAD_STATE64,
-            count=2 * len(macho.X86_THREAD_STATE64_REGISTERS),
-            rip=about.entry,
-        ),
+        _build_version(about),
+        _entry_point(about),
         *_linkedit_commands(data, table, about.pie),
         path_command(macho.DYLINKER_COMMAND, macho.LC_LOAD_DYLINKER, DYLD_PATH),
         *map(_load_dylib, about.dylibs),
@@ -149,20 +137,35 @@ def headers(layout: Layout, data: Linkedit, table: SymbolTable, about: Descripti
     if about.uuid is not None:
         commands.append(command(macho.UUID_COMMAND, macho.LC_UUID, uuid=np.void(about.uuid)))
     if about.signature_size:
-        commands.append(
-            command(
-                macho.LINKEDIT_DATA_COMMAND,
-                macho.LC_CODE_SIGNATURE,
-                dataoff=data.end,
-                datasize=about.signature_size,
-            )
-        )
+        place = {"dataoff": data.end, "datasize": about.signature_size}
+        commands.append(command(macho.LINKEDIT_DATA_COMMAND, macho.LC_CODE_SIGNATURE, **place))
     result = _mach_header(commands, _flags(table, about.pie)) + b"".join(commands)
     _check_room(layout, len(result))
     return result
 
 
-def command(dtype: npt.DTypeLike, number: int, tail: bytes = b"", **values: Any) -> bytes:
+def _build_version(about: Description) -> bytes:
+    return command(
+        macho.BUILD_VERSION_COMMAND,
+        macho.LC_BUILD_VERSION,
+        platform=macho.PLATFORM_MACOS,
+        minos=about.minos.encoded(),
+        sdk=about.sdk.encoded(),
+    )
+
+
+def _entry_point(about: Description) -> bytes:
+    """The registers of the first thread: all zero but the program counter."""
+    return command(
+        macho.UNIXTHREAD_COMMAND_X86_64,
+        macho.LC_UNIXTHREAD,
+        flavor=macho.X86_THREAD_STATE64,
+        count=2 * len(macho.X86_THREAD_STATE64_REGISTERS),
+        rip=about.entry,
+    )
+
+
+def command(dtype: npt.DTypeLike, number: int, tail: bytes = b"", /, **values: Any) -> bytes:
     """One load command: the structure, then `tail`."""
     record = np.zeros((), dtype)
     for name, value in {"cmd": number, "cmdsize": record.nbytes + len(tail), **values}.items():
@@ -185,40 +188,30 @@ def _load_dylib(name: str) -> bytes:
 
 def segment_commands(layout: Layout) -> list[bytes]:
     """LC_SEGMENT_64 of each segment, with its sections."""
-    segments, sections = layout.segments, layout.sections
+    segments = layout.segments
+    records = _section_records(layout)
+    columns = ("vmaddr", "vmsize", "fileoff", "filesize", "maxprot", "initprot", "flags")
+    result = []
+    for row, name in enumerate(segments.name):
+        own = records[layout.sections.segment == row]
+        values = {column: getattr(segments, column)[row] for column in columns}
+        values |= {"segname": name.encode(), "nsects": len(own)}
+        result.append(
+            command(macho.SEGMENT_COMMAND_64, macho.LC_SEGMENT_64, own.tobytes(), **values)
+        )
+    return result
+
+
+def _section_records(layout: Layout) -> npt.NDArray[Any]:
+    sections = layout.sections
     records = np.zeros(len(sections.name), macho.SECTION_64)
     records["sectname"] = [n.encode() for n in sections.name]
-    records["segname"] = [segments.name[i].encode() for i in sections.segment.tolist()]
+    records["segname"] = [layout.segments.name[i].encode() for i in sections.segment.tolist()]
     records["addr"], records["size"] = sections.address, sections.size
     records["offset"], records["flags"] = sections.offset, sections.flags
     records["align"] = np.log2(sections.align).astype(np.uint32)
     records["reserved1"], records["reserved2"] = sections.reserved1, sections.reserved2
-    result = []
-    for row, name in enumerate(segments.name):
-        own = records[sections.segment == row]
-        values = {
-            column: getattr(segments, column)[row]
-            for column in (
-                "vmaddr",
-                "vmsize",
-                "fileoff",
-                "filesize",
-                "maxprot",
-                "initprot",
-                "flags",
-            )
-        }
-        result.append(
-            command(
-                macho.SEGMENT_COMMAND_64,
-                macho.LC_SEGMENT_64,
-                own.tobytes(),
-                segname=name.encode(),
-                nsects=len(own),
-                **values,
-            )
-        )
-    return result
+    return records
 
 
 def _linkedit_segment(data: Linkedit, signature_size: int) -> bytes:
@@ -269,7 +262,7 @@ def _linkedit_commands(data: Linkedit, table: SymbolTable, pie: bool) -> list[by
 def _dyld_commands(parts: dict[str, Part]) -> list[bytes]:
     """LC_DYLD_INFO_ONLY, or the commands of chained fixups; never both."""
     if not parts["chained"].size:
-        places: dict[str, Any] = {}
+        places = {}
         for name in OPCODE_STREAMS:
             places[f"{name}_off"], places[f"{name}_size"] = parts[name].offset, parts[name].size
         return [command(macho.DYLD_INFO_COMMAND, macho.LC_DYLD_INFO_ONLY, **places)]

@@ -15,7 +15,6 @@ linker's own helpers. Source: cmd/link/internal/ld/macho.go and symtab.go of Go 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,6 +39,7 @@ from pielink.tables import (
     Layout,
     Memory,
     Objects,
+    Record,
     Symbols,
 )
 
@@ -70,8 +70,7 @@ STRING_TABLE_START = b" \0"  # an n_strx of 0 or 1 means "no name" to some tools
 TextLookup = Callable[[Sequence[tuple[bytes, int]]], Bool]  # (name, version) -> is a function
 
 
-@dataclass(frozen=True, slots=True)
-class Exports:
+class Exports(Record):
     """Symbols of the image that others may look up, one row each."""
 
     symbol: I4  # row in Symbols
@@ -84,8 +83,7 @@ class Exports:
         return cls(np.zeros(0, np.int32), [], np.zeros(0, np.bool_))
 
 
-@dataclass(frozen=True, slots=True)
-class SymbolTable:
+class SymbolTable(Record):
     """What LC_SYMTAB and LC_DYSYMTAB describe."""
 
     entries: npt.NDArray[Any]  # macho.NLIST_64
@@ -122,32 +120,38 @@ def symtab(
     rows = np.flatnonzero(local & (not strip)).astype(np.int32)
     rows = rows[np.argsort(layout.address[rows], kind="stable")]
     strings, offset = _local_strings(memory, symbols, rows, is_function)
-    parts = [_defined(layout, rows, offset, macho.N_SECT)]
-
-    by_name = sorted(range(len(exports.name)), key=exports.name.__getitem__)
-    tail, offset = _join([exports.name[i] for i in by_name], len(strings))
-    kinds = np.where(exports.dynamic, 0, macho.N_PEXT) | macho.N_SECT | macho.N_EXT
-    parts.append(_defined(layout, exports.symbol[by_name], offset, kinds[by_name]))
+    locals_ = _defined(layout, rows, offset, macho.N_SECT)
+    exported, tail = _exported(layout, exports, len(strings))
     strings += tail
-
-    by_name = sorted(range(len(imports.name)), key=imports.name.__getitem__)
-    tail, offset = _join([imports.name[i] for i in by_name], len(strings))
-    undefined = np.zeros(len(by_name), macho.NLIST_64)
-    undefined["n_strx"], undefined["n_type"] = offset, macho.N_UNDF | macho.N_EXT
-    undefined["n_desc"] = np.where(imports.weak[by_name], macho.N_WEAK_REF, 0)
-    parts.append(undefined)
-    strings += tail
-
+    undefined, symbol, tail = _undefined(imports, len(strings))
     index = np.zeros(len(symbols), np.uint32)
-    index[imports.symbol[by_name]] = np.arange(len(by_name)) + len(parts[0]) + len(parts[1])
+    index[symbol] = np.arange(len(symbol)) + len(locals_) + len(exported)
     return SymbolTable(
-        entries=np.concatenate(parts),
-        strings=strings,
+        entries=np.concatenate([locals_, exported, undefined]),
+        strings=strings + tail,
         indirect=index[indirect],
-        local_count=len(parts[0]),
-        external_count=len(parts[1]),
-        undefined_count=len(parts[2]),
+        local_count=len(locals_),
+        external_count=len(exported),
+        undefined_count=len(undefined),
     )
+
+
+def _exported(layout: Layout, exports: Exports, start: int) -> tuple[npt.NDArray[Any], bytes]:
+    """The entries of exported symbols, and their names, which begin at `start` of the strings."""
+    by_name = sorted(range(len(exports.name)), key=exports.name.__getitem__)
+    strings, offset = _join([exports.name[i] for i in by_name], start)
+    kind = np.where(exports.dynamic, 0, macho.N_PEXT) | macho.N_SECT | macho.N_EXT
+    return _defined(layout, exports.symbol[by_name], offset, kind[by_name]), strings
+
+
+def _undefined(imports: Imports, start: int) -> tuple[npt.NDArray[Any], I4, bytes]:
+    """The entries of dylib symbols, the row in Symbols of each, and their names."""
+    by_name = sorted(range(len(imports.name)), key=imports.name.__getitem__)
+    strings, offset = _join([imports.name[i] for i in by_name], start)
+    entries = np.zeros(len(by_name), macho.NLIST_64)
+    entries["n_strx"], entries["n_type"] = offset, macho.N_UNDF | macho.N_EXT
+    entries["n_desc"] = np.where(imports.weak[by_name], macho.N_WEAK_REF, 0)
+    return entries, imports.symbol[by_name], strings
 
 
 def visible(memory: Memory, objects: Objects, symbols: Symbols, layout: Layout) -> Bool:

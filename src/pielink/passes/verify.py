@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from pielink.errors import Problems
+from pielink.passes.dyld_info import file_positions, words
 from pielink.passes.fixups import symbol_name
 from pielink.passes.relocate import Inputs, applied, relocate
 from pielink.tables import I4, I8, U1, Fixups, Layout
@@ -28,15 +29,19 @@ def verify(inputs: Inputs, image: U1, fixups: Fixups) -> None:
     """
     moved = relocate(inputs, SLIDE)
     layout = inputs.layout
-    expected = np.zeros(len(image) // POINTER_SIZE * POINTER_SIZE + POINTER_SIZE, np.bool_)
-    position = file_positions(layout, fixups.rebase_address)
+    position = file_positions(layout.segments, fixups.rebase_address)
     problems = Problems()
-    still = words(moved, position) - words(image, position) != SLIDE
-    for address in fixups.rebase_address[still].tolist():
+    outside = (position < 0) | (position > len(image) - POINTER_SIZE)
+    for address in fixups.rebase_address[outside].tolist():
+        note(problems, inputs, _symbol_at(layout, address), address, "is not in the file")
+    rebased, position = fixups.rebase_address[~outside], position[~outside]
+    still = words(moved, position) - words(image, position) != np.uint64(SLIDE)
+    for address in rebased[still].tolist():
         row = _symbol_at(layout, address)
         note(problems, inputs, row, address, "is rebased but does not follow the base address")
+    expected = np.zeros(len(image), np.bool_)
     expected[(position[:, None] + np.arange(POINTER_SIZE)).ravel()] = True
-    stray = np.flatnonzero((image != moved) & ~expected[: len(image)])
+    stray = np.flatnonzero((image != moved) & ~expected)
     for row in changed_by(inputs, stray).tolist():
         owner, offset = int(inputs.relocs.owner[row]), int(inputs.relocs.offset[row])
         address = int(layout.address[owner]) + offset
@@ -57,22 +62,6 @@ def note(problems: Problems, inputs: Inputs, row: int, address: int, reason: str
     offset = address - int(inputs.layout.address[row])
     name = symbol_name(inputs.memory, inputs.symbols, row)
     problems.add(f"the word at offset {offset:#x} (address {address:#x}) {reason}", symbol=name)
-
-
-def words(image: U1, position: I8) -> I8:
-    """The 8-byte integers at file positions, aligned or not."""
-    content = image[position[:, None] + np.arange(POINTER_SIZE)]
-    result: I8 = np.ascontiguousarray(content).view("<i8").ravel()
-    return result
-
-
-def file_positions(layout: Layout, address: I8) -> I8:
-    """Where in the file the bytes at these addresses are."""
-    segments = layout.segments
-    order = np.argsort(segments.vmaddr, kind="stable")
-    segment = order[np.searchsorted(segments.vmaddr[order], address, side="right") - 1]
-    result: I8 = address - segments.vmaddr[segment] + segments.fileoff[segment]
-    return result
 
 
 def _symbol_at(layout: Layout, address: int) -> int:
