@@ -8,8 +8,6 @@ asked for, which is the order in which layout breaks ties.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 
 from pielink.program import Program
@@ -29,18 +27,26 @@ from pielink.tables import (
 )
 
 
-@dataclass(slots=True)
 class SymbolBuilder:
-    """Collects definitions on top of finished tables."""
+    """Collects definitions on top of finished tables.
 
-    program: Program
-    symbols: Symbols
-    relocs: Relocs
-    row_of_slot: I4
-    made: list[NewSymbol] = field(default_factory=list)
-    row_of_name: dict[tuple[str, int], int] = field(default_factory=dict)
-    changed: dict[int, NewSymbol] = field(default_factory=dict)
-    special: list[int] = field(default_factory=list)
+    `row_of_name` has the rows that a builder before this one found.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        symbols: Symbols,
+        relocs: Relocs,
+        row_of_slot: I4,
+        row_of_name: dict[tuple[str, int], int] | None = None,
+    ) -> None:
+        self.program, self.symbols, self.relocs = program, symbols, relocs
+        self.row_of_slot = row_of_slot
+        self.made: list[NewSymbol] = []
+        self.row_of_name = {} if row_of_name is None else row_of_name
+        self.changed: dict[int, NewSymbol] = {}
+        self.special: list[int] = []
 
     @property
     def memory(self) -> Memory:
@@ -120,8 +126,7 @@ class SymbolBuilder:
         """Replace what a row holds; its name and version stay."""
         if row >= len(self.symbols):
             old = self.made[row - len(self.symbols)]
-            new.name, new.version = old.name, old.version
-            self.made[row - len(self.symbols)] = new
+            self.made[row - len(self.symbols)] = new._replace(name=old.name, version=old.version)
         else:
             self.changed[row] = new
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from pielink.errors import LinkError, Problem
 from pielink.golang.release import Release
 from pielink.names import NameIndex
-from pielink.tables import I4, I8, U4, Bool, Memory, Objects, RawAuxes, RawRelocs, Slots
+from pielink.tables import I4, I8, U4, Bool, Memory, Objects, RawAuxes, RawRelocs, Record, Slots
 
 # A package index p of a reference is looked up in row (p + SPECIAL_BIAS) & 0x7fffffff of its
 # object's part of the package table: the special indices (self, builtin, hashed, hashed64, none)
@@ -19,8 +18,7 @@ SPECIAL_BIAS = 5
 SELF_ROW, BUILTIN_ROW, HASHED_ROW, HASHED64_ROW, NONE_ROW, INVALID_ROW = range(6)
 
 
-@dataclass(frozen=True, slots=True)
-class PackageTable:
+class PackageTable(Record):
     """Where the symbols of each package that an object refers to begin.
 
     `start[o]` is the first row of object row o; `first` is the slot of symbol 0 of the package,
@@ -32,8 +30,7 @@ class PackageTable:
     count: U4
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(Record):
     """The whole input, immutable from here on."""
 
     memory: Memory

@@ -1,6 +1,6 @@
 """Every table of the linker, declared once: columns, dtypes, units, and what indexes what.
 
-A table is a frozen dataclass of NumPy arrays of equal length (columns). A row is named by its
+A table is a frozen record of NumPy arrays of equal length (columns). A row is named by its
 index; row 0 of the symbol tables means "none", so that 0 can stand for a missing reference.
 Passes take tables and return new ones; a column is never edited after its table is built.
 
@@ -18,9 +18,9 @@ Passes take tables and return new ones; a column is never edited after its table
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Sequence
 from enum import IntEnum
-from typing import Any, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
 
 import numpy as np
 import numpy.typing as npt
@@ -113,6 +113,9 @@ class Reloc(IntEnum):
     KEEP = 27
     GOTPCREL = 29
     DWARFSECREF = 31
+    DELTA = 240  # of host objects: target minus the target of the MINUS that follows
+    MINUS = 241  # a marker
+    TLV_OFFSET = 242  # of host objects: distance from the start of the thread-local template
     WEAK = 0x8000  # a flag or'ed to the type in objects; Relocs keeps it in a column of its own
 
 
@@ -169,8 +172,34 @@ class Memory:
         return self.bytes[offset : offset + size].tobytes()
 
 
-@dataclass(frozen=True, slots=True)
-class Objects:
+@dataclass_transform(frozen_default=True, eq_default=False)
+class Record:
+    """A frozen record: its annotations are its fields, given by position or by keyword.
+
+    A value in the class is the field's default. It does for tables what frozen dataclasses do,
+    except that no code is generated for each class: that would cost a small link a good part of
+    its time.
+    """
+
+    fields: ClassVar[tuple[str, ...]] = ()  # their names, in order
+
+    def __init_subclass__(cls) -> None:
+        cls.fields = tuple(cls.__annotations__)
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        cls, own = type(self), self.__dict__
+        own.update(zip(self.fields, values, strict=False))
+        given = len(own) + len(named)
+        own.update(named)
+        missing = [name for name in self.fields if name not in own and not hasattr(cls, name)]
+        if missing or given != len(own) or len(values) + len(named) > len(self.fields):
+            raise TypeError(f"{cls.__name__}: fields missing ({missing}), unknown or given twice")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{type(self).__name__}.{name} is read-only")
+
+
+class Objects(Record):
     """One row per Go object, in load order; row 0 stands for the linker itself."""
 
     base: I8  # offset in Memory of the object's header (its magic)
@@ -181,8 +210,7 @@ class Objects:
     library: I4  # row in the list of libraries (one archive each)
 
 
-@dataclass(frozen=True, slots=True)
-class Slots:
+class Slots(Record):
     """One row per symbol entry of every Go object; row 0 is none.
 
     Slots of one object are contiguous, block after block. `canon[s]` is the slot that stands for
@@ -215,8 +243,7 @@ class Slots:
     used_in_iface: Bool  # of canonical slots: some entry or reference has FLAG2_USED_IN_IFACE
 
 
-@dataclass(frozen=True, slots=True)
-class RawRelocs:
+class RawRelocs(Record):
     """Relocations of all objects, as in the files; targets are (package, symbol) references."""
 
     offset: I4
@@ -227,8 +254,7 @@ class RawRelocs:
     symbol: U4
 
 
-@dataclass(frozen=True, slots=True)
-class RawAuxes:
+class RawAuxes(Record):
     """Auxiliary references of all objects, as in the files."""
 
     type: U1
@@ -236,8 +262,7 @@ class RawAuxes:
     symbol: U4
 
 
-@dataclass(frozen=True, slots=True)
-class Symbols:
+class Symbols(Record):
     """One row per live symbol; row 0 is none. Rows ascend in Go's order of numbering."""
 
     slot: I4  # row in Slots; 0: made by the linker
@@ -262,8 +287,7 @@ class Symbols:
         return len(self.slot)
 
 
-@dataclass(frozen=True, slots=True)
-class Relocs:
+class Relocs(Record):
     """Relocations of live symbols. Markers (size 0) are gone, except CALLIND."""
 
     owner: I4  # row in Symbols
@@ -278,8 +302,7 @@ class Relocs:
         return len(self.owner)
 
 
-@dataclass(frozen=True, slots=True)
-class Auxes:
+class Auxes(Record):
     """Auxiliary symbols of live functions (GOTYPE and DWARF entries are left out)."""
 
     owner: I4  # row in Symbols
@@ -287,8 +310,7 @@ class Auxes:
     target: I4  # row in Symbols; 0: an empty entry, which still counts (funcdata)
 
 
-@dataclass(frozen=True, slots=True)
-class NewReloc:
+class NewReloc(NamedTuple):
     """One relocation of a symbol that the linker makes; see Relocs for the fields."""
 
     offset: int
@@ -298,8 +320,7 @@ class NewReloc:
     addend: int = 0
 
 
-@dataclass(slots=True)
-class NewSymbol:
+class NewSymbol(NamedTuple):
     """A symbol that the linker makes, to be appended to Symbols by `extend`."""
 
     name: str
@@ -309,26 +330,25 @@ class NewSymbol:
     align: int = 0
     local: bool = False
     version: int = ABI0
-    relocs: list[NewReloc] | Relocs = field(default_factory=list)  # owners do not matter
+    relocs: Sequence[NewReloc] | Relocs = ()  # owners do not matter
 
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Record)
 
 
 def take(table: T, rows: Any) -> T:
     """The table with these rows only (an index array, a mask or a slice)."""
-    columns = {f.name: getattr(table, f.name)[rows] for f in fields(table)}  # type: ignore[arg-type]
-    return type(table)(**columns)
+    return type(table)(*(getattr(table, name)[rows] for name in table.fields))
 
 
 def concatenate(first: T, *others: T) -> T:
     """The rows of all tables; dtypes are those of the first."""
-    columns = {}
-    for f in fields(first):  # type: ignore[arg-type]
-        head = getattr(first, f.name)
-        tails = [np.asarray(getattr(other, f.name)).astype(head.dtype) for other in others]
-        columns[f.name] = np.concatenate([head, *tails])
-    return type(first)(**columns)
+    columns = []
+    for name in first.fields:
+        head = getattr(first, name)
+        tails = [np.asarray(getattr(other, name)).astype(head.dtype) for other in others]
+        columns.append(np.concatenate([head, *tails]))
+    return type(first)(*columns)
 
 
 def extend(
@@ -361,13 +381,12 @@ def extend(
     return concatenate(symbols, added), concatenate(relocs, *(_owned_by(*own) for own in owned))
 
 
-def _owned_by(row: int, relocs: list[NewReloc] | Relocs) -> Relocs:
+def _owned_by(row: int, relocs: Sequence[NewReloc] | Relocs) -> Relocs:
     if isinstance(relocs, Relocs):
         return with_columns(relocs, owner=np.full(len(relocs), row, np.int32))
-    rows = ((r.offset, r.size, r.type, r.addend, r.target) for r in relocs)
-    columns = list(zip(*rows, strict=True))
-    dtypes = (np.int32, np.uint8, np.uint16, np.int64, np.int32)
-    offset, size, kind, addend, target = map(np.array, columns, dtypes)
+    columns = zip(*relocs, strict=True)
+    dtypes = (np.int32, np.int32, np.uint16, np.uint8, np.int64)
+    offset, target, kind, size, addend = map(np.array, columns, dtypes)
     weak = np.zeros(len(relocs), np.bool_)
     owner = np.full(len(relocs), row, np.int32)
     return Relocs(owner, offset, size, kind, weak, addend, target)
@@ -387,8 +406,7 @@ def pointer_table(targets: I4, size: int = 8, kind: Reloc = Reloc.ADDR) -> Reloc
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Segments:
+class Segments(Record):
     """The segments of the image, in file order, as LC_SEGMENT_64 has them."""
 
     name: list[str]
@@ -401,8 +419,7 @@ class Segments:
     flags: U4
 
 
-@dataclass(frozen=True, slots=True)
-class Sections:
+class Sections(Record):
     """The sections, in the order of their ordinals (row 0 is section 1 of nlist's n_sect)."""
 
     segment: I4  # row in Segments
@@ -416,8 +433,7 @@ class Sections:
     reserved2: U4  # size of a stub
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(Record):
     """Where everything is. Addresses are unslid."""
 
     segments: Segments
@@ -426,8 +442,7 @@ class Layout:
     section: U1  # ordinal (1-based) of each row of Symbols; 0 if it is not in the image
 
 
-@dataclass(frozen=True, slots=True)
-class Fixups:
+class Fixups(Record):
     """Words that dyld must change: rebase rows and bind rows, sorted by address."""
 
     rebase_address: I8
@@ -436,8 +451,7 @@ class Fixups:
     bind_addend: I8
 
 
-@dataclass(frozen=True, slots=True)
-class Imports:
+class Imports(Record):
     """What comes from dylibs: one row per symbol of kind DYNIMPORT."""
 
     symbol: I4  # row in Symbols, ascending
@@ -449,4 +463,4 @@ class Imports:
 
 def with_columns(table: T, **columns: Any) -> T:
     """A copy of a table with some columns replaced."""
-    return replace(table, **columns)  # type: ignore[type-var]
+    return type(table)(**vars(table) | columns)

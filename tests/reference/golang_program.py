@@ -8,7 +8,7 @@ the answer. So tests of passes after the resolve pass need no object files.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -168,7 +168,7 @@ class Maker:
             "aux_count": np.array(auxes, np.int64),
         }
         empty = np.zeros(len(rows), np.int64)
-        return table(**{f.name: known.get(f.name, empty) for f in fields(table)})
+        return table(**{name: known.get(name, empty) for name in table.fields})
 
     def _objects(self, memory: Memory) -> Objects:
         blocks = np.zeros((len(self.files), 19), np.int64)

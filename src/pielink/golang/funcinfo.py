@@ -15,7 +15,6 @@ Source: cmd/internal/goobj/funcinfo.go, internal/abi/symtab.go of Go 1.26 and 1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +22,7 @@ import numpy as np
 from pielink.arrays import ranges
 from pielink.blocks import windows
 from pielink.golang.typedata import malformed
-from pielink.tables import I4, I8, U1, U4, Aux, Auxes, Bool, Symbols
+from pielink.tables import I4, I8, U1, U4, Aux, Auxes, Bool, Record, Symbols
 
 if TYPE_CHECKING:
     from pielink.program import Program
@@ -33,8 +32,7 @@ INLINED_SIZE = 24
 SMALLEST = FILES_OFFSET + 4 + 4
 
 
-@dataclass(frozen=True, slots=True)
-class Entries:
+class Entries(Record):
     """Many values per function: `owner` ascends and indexes functions, `value` is the rest."""
 
     owner: I4
@@ -50,8 +48,7 @@ class Entries:
         return np.bincount(self.owner, minlength=functions)
 
 
-@dataclass(frozen=True, slots=True)
-class InlinedCalls:
+class InlinedCalls(Record):
     """The nodes of all inline trees: `owner` ascends and indexes functions."""
 
     owner: I4
@@ -60,8 +57,7 @@ class InlinedCalls:
     parent_pc: U4
 
 
-@dataclass(frozen=True, slots=True)
-class Functions:
+class Functions(Record):
     """One row per text symbol, in address order."""
 
     row: I4  # in Symbols

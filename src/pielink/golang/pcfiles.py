@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +23,7 @@ from pielink.errors import FormatError
 from pielink.formats import goobj
 from pielink.golang.funcinfo import Functions
 from pielink.golang.sequence import first_seen, interleave, starts
-from pielink.tables import I4, I8, U4
+from pielink.tables import I4, I8, U4, Record
 
 if TYPE_CHECKING:
     from pielink.program import Program
@@ -35,8 +34,7 @@ _GOROOT = b"$GOROOT"
 _OLD_PREFIX = b"gofile.."
 
 
-@dataclass(frozen=True, slots=True)
-class FileTables:
+class FileTables(Record):
     """Contents of cutab and filetab, the number of names, and cutab's entry of each function."""
 
     cutab: U4

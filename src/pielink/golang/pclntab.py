@@ -28,7 +28,6 @@ runtime/symtab.go.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,6 +48,7 @@ from pielink.tables import (
     Auxes,
     Kind,
     NewSymbol,
+    Record,
     Reloc,
     Relocs,
     Symbols,
@@ -64,8 +64,7 @@ RECORD_WORDS = 11
 INLINE_PCDATA = 2  # the number of the pcdata that leads into the inline tree
 
 
-@dataclass(frozen=True, slots=True)
-class PclnTables:
+class PclnTables(Record):
     """The symbols of __gopclntab, in the order of creation, which is that of layout.
 
     `funcdata` are rows of Symbols that live on inside go:func.*: they must not be laid out on
@@ -178,8 +177,7 @@ def _deferreturn(program: Program, symbols: Symbols, relocs: Relocs, functions: 
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Records:
+class _Records(Record):
     """The parts that the records in functab are made of."""
 
     functions: Functions
@@ -247,8 +245,7 @@ def _new_symbols(
     first = MAGIC | MIN_INSTRUCTION << 48 | POINTER_SIZE << 56
     header = np.array([first, functions, files, 0, *tables.tolist()], "<u8").view(np.uint8)
     align = max(POINTER_SIZE, data.align)
-    functions_data = _symbol("go:func.*", data.content, data.align)
-    functions_data.relocs = data.relocs
+    functions_data = _symbol("go:func.*", data.content, data.align)._replace(relocs=data.relocs)
     return [
         NewSymbol("runtime.pclntab", Kind.PCLNTAB, align=align, local=True),
         NewSymbol("runtime.pcheader", Kind.PCLNTAB, header, align=POINTER_SIZE, local=True),

@@ -8,8 +8,6 @@ cmd/link/internal/ld/data.go.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from pielink.golang.gosort import go_sort
@@ -17,11 +15,10 @@ from pielink.golang.sequence import alignment
 from pielink.golang.typedata import string_ranks, type_strings
 from pielink.passes.text import place
 from pielink.program import Program
-from pielink.tables import FLAG2_ITAB, FLAG_TYPELINK, I4, I8, Bool, Kind, Symbols
+from pielink.tables import FLAG2_ITAB, FLAG_TYPELINK, I4, I8, Bool, Kind, Record, Symbols
 
 
-@dataclass(frozen=True, slots=True)
-class Arrangement:
+class Arrangement(Record):
     """Rows in order, for each kind that has any; and the alignment of every row, in bytes."""
 
     rows: dict[Kind, I4]

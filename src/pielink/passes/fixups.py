@@ -16,8 +16,6 @@ amd64/asm.go (adddynrel) of Go, since that order is visible in the bytes of the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from pielink.arch import amd64
@@ -35,6 +33,7 @@ from pielink.tables import (
     Layout,
     Memory,
     Objects,
+    Record,
     Reloc,
     Relocs,
     Symbols,
@@ -43,8 +42,7 @@ from pielink.tables import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Patches:
+class Patches(Record):
     """Single bytes of contents to replace: instructions that changed with their relocation."""
 
     symbol: I4  # row in Symbols
@@ -52,8 +50,7 @@ class Patches:
     value: U1
 
 
-@dataclass(frozen=True, slots=True)
-class Pointers:
+class Pointers(Record):
     """Words that dyld must change, by symbol and offset: `Fixups` before the layout is known."""
 
     rebase_symbol: I4  # row in Symbols that holds the word
@@ -64,8 +61,7 @@ class Pointers:
     bind_addend: I8
 
 
-@dataclass(frozen=True, slots=True)
-class Dynamic:
+class Dynamic(Record):
     """What the pass makes: the tables with GOT and stubs added, and what dyld is to be told."""
 
     symbols: Symbols

@@ -18,7 +18,7 @@ from pielink.formats import macho
 from pielink.golang.sections import DATA, DATA_CONST, TEXT, SectionPlan
 from pielink.passes.arrange import Arrangement
 from pielink.passes.text import place
-from pielink.tables import I4, I8, U1, Kind, Layout, Sections, Segments, Symbols
+from pielink.tables import I4, I8, U1, Kind, Layout, Record, Sections, Segments, Symbols
 
 _READ, _WRITE, _EXECUTE = macho.VM_PROT_READ, macho.VM_PROT_WRITE, macho.VM_PROT_EXECUTE
 _CODE = macho.S_ATTR_PURE_INSTRUCTIONS | macho.S_ATTR_SOME_INSTRUCTIONS
@@ -106,8 +106,7 @@ def _section(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class TextPlace:
+class TextPlace(Record):
     """The functions: rows in order, their offsets from the start, and the size of all."""
 
     rows: I4

@@ -28,7 +28,6 @@ Source: cmd/link/internal/ld/deadcode.go; cmd/internal/objabi/reloctype.go.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -52,6 +51,7 @@ from pielink.tables import (
     U4,
     Aux,
     Bool,
+    Record,
     Reloc,
 )
 
@@ -59,8 +59,7 @@ UNREACHABLE_METHOD = b"runtime.unreachableMethod"  # what unreached methods lead
 MAP_INIT_NOOP = b"runtime.mapinitnoop"
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
+class Reach(Record):
     """What is live. Columns have one row per slot; only those of canonical slots are ever set."""
 
     reachable: Bool
@@ -95,8 +94,9 @@ def reach(
 
     `entries` are names of symbols that are live in both ABIs, `exports` further slots (cgo
     exports). Weak calls, from package initializers to those of maps, keep nothing alive, unless
-    `prune_weak_map` is off: then all map initializers stay. `dwarf` also follows the DWARF symbols of functions. `dynlink` is for programs that
-    load plugins: every live type then counts as used in an interface, and all methods as called.
+    `prune_weak_map` is off: then all map initializers stay. `dwarf` also follows the DWARF symbols
+    of functions. `dynlink` is for programs that load plugins: every live type then counts as used
+    in an interface, and all methods as called.
     Raises FormatError if a type descriptor or name makes no sense, LinkError if packages cannot
     be initialized in any order, or if runtime.mapinitnoop is needed and missing.
     """

@@ -11,7 +11,6 @@ Source: relocsym and writeBlock in cmd/link/internal/ld/data.go of Go 1.26 and 1
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -34,6 +33,7 @@ from pielink.tables import (
     Layout,
     Memory,
     Objects,
+    Record,
     Reloc,
     Relocs,
     Symbols,
@@ -45,8 +45,7 @@ ABI_NAMES = {ABI0: "ABI0", ABI_INTERNAL: "ABIInternal"}
 FORMULAS = amd64.formula_table()
 
 
-@dataclass(frozen=True, slots=True)
-class Inputs:
+class Inputs(Record):
     """What the pass reads; one record, so that the image can be made at several bases."""
 
     memory: Memory

@@ -8,8 +8,6 @@ of addSym in cmd/link/internal/loader/loader.go.
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 import numpy as np
 
 from pielink.arrays import first_equal
@@ -53,9 +51,9 @@ from pielink.tables import (
 _FILTER_BITS = 20
 # Columns that a winning definition brings to the canonical slot.
 _DEFINITION = [
-    f.name
-    for f in fields(Slots)
-    if f.name not in ("canon", "order", "own_kind", "own_object", "local", "used_in_iface")
+    name
+    for name in Slots.fields
+    if name not in ("canon", "order", "own_kind", "own_object", "local", "used_in_iface")
 ]
 
 
