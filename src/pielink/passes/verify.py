@@ -15,8 +15,7 @@ from pielink.passes.fixups import symbol_name
 from pielink.passes.relocate import Inputs, applied, relocate
 from pielink.tables import I4, I8, U1, Fixups, Layout
 
-# A prime number of pages: every byte of an address but the lowest changes at some step, and no
-# small error in a value looks like a slide.
+# A prime number of pages: no other figure in an image is likely to change by just this much.
 SLIDE = 0x3FFD * 0x1000
 POINTER_SIZE = 8
 
