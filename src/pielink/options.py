@@ -85,7 +85,6 @@ class BuildConfig:
     goarch: str = "amd64"  # GOARCH
     goroot: str = ""  # GOROOT: becomes runtime.defaultGOROOT and the last library directory; or ""
     goexperiment: str = ""  # GOEXPERIMENT
-    gofips140: str = "off"  # GOFIPS140
     goextlink: str = ""  # GO_EXTLINK_ENABLED: "0", "1" or ""; decides -linkmode=auto
 
     @classmethod
@@ -101,7 +100,6 @@ class BuildConfig:
             goarch=goarch,
             goroot=environ.get("GOROOT", ""),
             goexperiment=environ.get("GOEXPERIMENT", ""),
-            gofips140=environ.get("GOFIPS140") or "off",
             goextlink=environ.get("GO_EXTLINK_ENABLED", ""),
         )
 
