@@ -44,11 +44,22 @@ def compile_object(source: str, extension: str = ".c", *flags: str) -> Path:
     def make(scratch: Path) -> Path:
         (scratch / f"input{extension}").write_text(source)
         driver = "c++" if extension in (".cc", ".mm") else "cc"
-        argv = [*ZIG, driver, *TARGET, "-g0", *flags, "-c", f"input{extension}", "-o", "out.o"]
+        argv = [
+            *ZIG,
+            driver,
+            *TARGET,
+            "-g0",
+            "-fno-sanitize=undefined",
+            *flags,
+            "-c",
+            f"input{extension}",
+            "-o",
+            "out.o",
+        ]
         _run(argv, scratch)
         return scratch / "out.o"
 
-    return _cached(("compile", source, extension, *flags), ".o", make)
+    return _cached(("compile 2", source, extension, *flags), ".o", make)
 
 
 def archive(form: str, *members: Path, names: tuple[str, ...] = (), index: bool = True) -> Path:

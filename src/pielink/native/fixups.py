@@ -16,9 +16,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
+import numpy.typing as npt
 
 from pielink.errors import Problems
 from pielink.native import relocs as relocs_pass
+from pielink.native import unwind
+from pielink.native.prepare import Prepared
 from pielink.native.tables import NONE, Atoms, Host, Names, RelocKind, Relocs
 from pielink.tables import I4, I8, U1, Bool
 
@@ -51,7 +54,9 @@ class HostFixups:
     the row in `got`, `tlv_pointers` or `stubs` that GOT, TLV and BRANCH rows go through, NONE:
     none. `rebase` and `bind` mark the ABSOLUTE rows that dyld changes. `lea_atom`, `lea_offset`
     are where an opcode becomes LEA. Slots of `got` and `tlv_pointers` with an atom or a name in
-    the image want a rebase, those with an import a bind.
+    the image want a rebase, those with an import a bind. `personality` is the number of the
+    personality function of each unwind entry (0: none), and `personality_slots` their rows in
+    `got`, number 1 first.
     """
 
     relocs: Relocs
@@ -63,19 +68,22 @@ class HostFixups:
     stubs: I4  # rows in Names
     lea_atom: I4
     lea_offset: I8
+    personality: I4
+    personality_slots: I4
 
 
-def plan(
-    host: Host, atoms: Atoms, relocs: Relocs, names: Names, where: U1, problems: Problems
-) -> HostFixups:
-    """Return what `relocs` (settled, of live atoms only) need; `where` has a Where for each name.
+def plan(prepared: Prepared, where: U1, exported: Bool, problems: Problems) -> HostFixups:
+    """Return what the relocations of live atoms need.
 
-    What is undefined or cannot be position-independent goes into `problems`.
+    For each name `where` has a Where, and `exported` says whether other images will see it.
+    What is undefined or cannot be position-independent goes into `problems`. Raises LinkError
+    when there are more personality functions than unwind information has room for.
     """
+    host, atoms, relocs, names = prepared.host, prepared.atoms, prepared.relocs, prepared.names
     place = np.full(len(relocs), Where.NOWHERE, np.uint8)
     named = relocs.name != NONE
     place[named] = where[relocs.name[named]]
-    relax = relocs_pass.relaxable(host, atoms, relocs, names)
+    relax = relocs_pass.relaxable(host, atoms, relocs, names, exported)
     relocs, lea_atom, lea_offset = relocs_pass.relax(relocs, relax)
     kind = relocs.kind
     imported = named & (place == Where.IMPORT)
@@ -102,9 +110,11 @@ def plan(
 
     slot = np.full(len(relocs), NONE, np.int32)
     through_got = (kind == RelocKind.GOT) | (kind == RelocKind.GOT_LOAD)
-    got = _number(relocs, through_got, slot)
-    tlv_pointers = _number(relocs, kind == RelocKind.TLV, slot)
-    stubs = _number(relocs, branch, slot)
+    personality, distinct = unwind.personalities(prepared.unwind_entries)
+    report.undefined_personalities(distinct[:, 1], where)
+    got, personality_slots = _number(relocs, through_got, slot, distinct)
+    tlv_pointers, _ = _number(relocs, kind == RelocKind.TLV, slot)
+    stubs, _ = _number(relocs, branch, slot)
     return HostFixups(
         relocs=relocs,
         slot=slot,
@@ -115,21 +125,31 @@ def plan(
         stubs=stubs.name,
         lea_atom=lea_atom,
         lea_offset=lea_offset,
+        personality=personality,
+        personality_slots=personality_slots,
     )
 
 
-def _number(relocs: Relocs, rows: Bool, slot: I4) -> Slots:
-    """Give each distinct target of `rows` a slot, and write its number into `slot`."""
+def _number(
+    relocs: Relocs, rows: Bool, slot: I4, more: npt.NDArray[np.int64] | None = None
+) -> tuple[Slots, I4]:
+    """Give each distinct target of `rows` a slot, and write its number into `slot`.
+
+    `more` are further targets (atom, name, offset), whose slots are returned beside.
+    """
     chosen = np.flatnonzero(rows)
-    columns = (relocs.target, relocs.target_offset, relocs.name)
+    columns = (relocs.target, relocs.name, relocs.target_offset)
     keys = np.stack([column[chosen].astype(np.int64) for column in columns], axis=1)
+    keys = keys if more is None else np.concatenate([keys, more])
     distinct, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     order = np.argsort(first, kind="stable")
     rank = np.empty(len(order), np.int32)
     rank[order] = np.arange(len(order))
-    slot[chosen] = rank[inverse.reshape(-1)]
-    target, offset, name = distinct[order].reshape(-1, 3).T
-    return Slots(target.astype(np.int32), offset, name.astype(np.int32))
+    number = rank[inverse.reshape(-1)]
+    slot[chosen] = number[: len(chosen)]
+    target, name, offset = distinct[order].reshape(-1, 3).T
+    slots = Slots(target.astype(np.int32), offset, name.astype(np.int32))
+    return slots, number[len(chosen) :]
 
 
 class _Reporter:
@@ -152,6 +172,14 @@ class _Reporter:
         for number, name in pairs.tolist():
             symbol = text[name].decode("utf-8", "replace")
             self.problems.add("undefined symbol", self.host.files[number].name, symbol)
+
+    def undefined_personalities(self, names: I8, where: U1) -> None:
+        """Report the personality functions (rows in Names, or NONE) that are nowhere."""
+        text = self.names.text()
+        for name in names[names != NONE].tolist():
+            if where[name] == Where.NOWHERE:
+                symbol = text[name].decode("utf-8", "replace")
+                self.problems.add("undefined symbol, for exceptions to be caught", symbol=symbol)
 
     def refuse(self, rows: Bool, why: str) -> None:
         """Report each relocation among `rows`."""

@@ -199,16 +199,16 @@ def _is_tlv_offset(host: Host, raw: HostRelocs) -> Bool:
     return found
 
 
-def relaxable(host: Host, atoms: Atoms, relocs: Relocs, names: Names) -> Bool:
+def relaxable(host: Host, atoms: Atoms, relocs: Relocs, names: Names, exported: Bool) -> Bool:
     """Return which GOT_LOAD and TLV rows need no slot: their target is in the image.
 
     `relocs` are settled. Their instruction is a load (`mov slot(%rip), reg`), to become
-    `lea target(%rip), reg`; see relax. A weak definition that is exported can be replaced by
-    another image's and keeps its slot.
+    `lea target(%rip), reg`; see relax. A weak definition that is `exported` (one row a name) can
+    be replaced by another image's and keeps its slot.
     """
     loads = (relocs.kind == RelocKind.GOT_LOAD) | (relocs.kind == RelocKind.TLV)
     here: Bool = loads & (relocs.target != NONE) & (relocs.offset >= 2)
-    here &= ~_replaceable(atoms, names)[relocs.target]
+    here &= ~_replaceable(atoms, names, exported)[relocs.target]
     rows = np.flatnonzero(here)
     atom = relocs.atom[rows]
     section = atoms.section[atom]
@@ -217,10 +217,10 @@ def relaxable(host: Host, atoms: Atoms, relocs: Relocs, names: Names) -> Bool:
     return here
 
 
-def _replaceable(atoms: Atoms, names: Names) -> Bool:
+def _replaceable(atoms: Atoms, names: Names, exported: Bool) -> Bool:
     """Return which atoms hold a weak definition that other images can see."""
     found = np.zeros(len(atoms) + 1, np.bool_)  # the last stands for NONE
-    shared = names.weak_definition & ~names.private & (names.kind == NameKind.DEFINED)
+    shared = names.weak_definition & exported & (names.kind == NameKind.DEFINED)
     found[names.atom[shared]] = True
     return found
 
