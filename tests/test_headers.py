@@ -127,7 +127,7 @@ def test_linkedit_parts_are_aligned_and_absent_ones_are_zero() -> None:
     file = read_macho(go_inputs("hello").reference())
     info = DyldInfo(rebase=b"\x11\x00", bind=b"", export=b"x" * 13)
     made = linkedit(layout_of(file), info, table_of(file), 4096)
-    for name in DyldInfo.__slots__:
+    for name in DyldInfo.fields:
         part = made.parts[name]
         assert part.offset % 8 == part.size % 8 == 0
         assert (part == Part()) == (getattr(info, name) == b"")

@@ -9,7 +9,6 @@ stub helper.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,13 +22,12 @@ from pielink.errors import LinkError, Problem
 from pielink.formats import macho
 from pielink.passes.stubs import Stubs, set_lazy_offsets
 from pielink.passes.symtab import Exports
-from pielink.tables import I4, I8, U1, U8, Fixups, Imports, Layout, Segments
+from pielink.tables import I4, I8, U1, U8, Fixups, Imports, Layout, Record, Segments
 
 OPCODE_STREAMS = ("rebase", "bind", "weak_bind", "lazy_bind", "export")
 
 
-@dataclass(frozen=True, slots=True)
-class DyldInfo:
+class DyldInfo(Record):
     """The streams of LC_DYLD_INFO_ONLY, or chained fixups; an empty one is absent."""
 
     rebase: bytes = b""

@@ -11,8 +11,7 @@ The order of the load commands is that of cmd/link/internal/ld/macho.go (machowr
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +22,7 @@ from pielink.formats import macho
 from pielink.options import Version
 from pielink.passes.dyld_info import OPCODE_STREAMS, DyldInfo
 from pielink.passes.symtab import SymbolTable
-from pielink.tables import Layout
+from pielink.tables import Layout, Record
 
 DYLD_PATH = "/usr/lib/dyld"
 DYLIB_BUDGET = 2048  # bytes of HEADER_ROOM for LC_LOAD_DYLIB commands
@@ -43,16 +42,14 @@ GO_COMMANDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """A range of `__LINKEDIT`: position in the file and size, both in bytes."""
 
     offset: int = 0
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Linkedit:
+class Linkedit(Record):
     """The `__LINKEDIT` segment without the code signature."""
 
     address: int
@@ -66,8 +63,7 @@ class Linkedit:
         return self.offset + len(self.content)
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
+class Description(Record):
     """What the load commands say besides where things are."""
 
     entry: int  # unslid address of the first instruction
@@ -102,7 +98,7 @@ def linkedit(layout: Layout, info: DyldInfo, table: SymbolTable, page_size: int)
     segments = layout.segments
     offset = _rounded(int((segments.fileoff + segments.filesize).max()), page_size)
     address = _rounded(int((segments.vmaddr + segments.vmsize).max()), page_size)
-    streams = {name: getattr(info, name) for name in DyldInfo.__slots__}
+    streams = {name: getattr(info, name) for name in DyldInfo.fields}
     tables = {
         "symbols": table.entries.tobytes(),
         "indirect": table.indirect.astype("<u4").tobytes(),

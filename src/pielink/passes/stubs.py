@@ -16,26 +16,36 @@ _dyld_private. Source: ld64's and lld's StubHelperSection; dyld's dyld_stub_bind
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 
 from pielink.arch import amd64
 from pielink.errors import LinkError, Problem
-from pielink.tables import I4, I8, U1, U4, Imports, Kind, Layout, NewReloc, NewSymbol, Reloc
+from pielink.tables import (
+    I4,
+    I8,
+    U1,
+    U4,
+    Imports,
+    Kind,
+    Layout,
+    NewReloc,
+    NewSymbol,
+    Record,
+    Reloc,
+    with_columns,
+)
 
 BINDER = "dyld_stub_binder"
 
 
-@dataclass(frozen=True, slots=True)
-class Stubs:
+class Stubs(Record):
     """The symbols to append, from row `got_symbol` on, and what each entry of them is for."""
 
     got: I4  # row of the dylib symbol of each GOT entry, POINTER_SIZE bytes apart
     stubs: I4  # row of the dylib symbol of each stub, STUB_SIZE bytes apart
     got_symbol: int
+    made: list[NewSymbol]
     lazy: bool = False
-    made: list[NewSymbol] = field(default_factory=list)
 
     @property
     def stub_symbol(self) -> int:
@@ -72,7 +82,7 @@ def stubs_at_load(got: I4, stubs: I4, first: int, pie: bool) -> Stubs:
     place = np.zeros(max(got.max(initial=0), stubs.max(initial=0)) + 1, np.int64)
     place[got] = np.arange(len(got))
     made = [_got(len(got), pie), _jumps(first, place[stubs])]
-    return Stubs(got, stubs, first, made=made)
+    return Stubs(got, stubs, first, made)
 
 
 def stubs_at_first_call(got: I4, stubs: I4, first: int) -> Stubs:
@@ -80,7 +90,7 @@ def stubs_at_first_call(got: I4, stubs: I4, first: int) -> Stubs:
 
     `first` is the row that the first new symbol will have.
     """
-    result = Stubs(np.append(got, np.int32(first + 5)), stubs, first, lazy=True)
+    result = Stubs(np.append(got, np.int32(first + 5)), stubs, first, [], lazy=True)
     entries = np.arange(len(stubs))
     targets = amd64.HELPER_HEADER_SIZE + entries * amd64.HELPER_ENTRY_SIZE
     pointers = NewSymbol(
@@ -93,17 +103,15 @@ def stubs_at_first_call(got: I4, stubs: I4, first: int) -> Stubs:
             for i, target in enumerate(targets.tolist())
         ],
     )
-    result.made.extend(
-        (
-            _got(len(result.got), pie=True),
-            _jumps(result.pointer_symbol, entries),
-            pointers,
-            _helper(result),
-            NewSymbol("_dyld_private", Kind.NOPTR_DATA, bytes(amd64.POINTER_SIZE)),
-            NewSymbol(BINDER, Kind.DYNIMPORT),
-        )
-    )
-    return result
+    made = [
+        _got(len(result.got), pie=True),
+        _jumps(result.pointer_symbol, entries),
+        pointers,
+        _helper(result),
+        NewSymbol("_dyld_private", Kind.NOPTR_DATA, bytes(amd64.POINTER_SIZE)),
+        NewSymbol(BINDER, Kind.DYNIMPORT),
+    ]
+    return with_columns(result, made=made)
 
 
 def _got(entries: int, pie: bool) -> NewSymbol:
