@@ -222,7 +222,7 @@ CHAINED = [
     Damage("chained-overlap", "chained", lambda e: change_word(e, first_rebase(e), NEXT, 1 << 51)),
     Damage("chained-writable", "chained", lambda e: e.segment("__DATA", initprot=1)),
     Damage("chained-writable", "chained", lambda e: e.segment("__DATA", initprot=7, maxprot=7)),
-    Damage("chained-minimum-os", "chained", lambda e: e.command(m.LC_BUILD_VERSION, minos=0xC0000)),
+    Damage("chained-minimum-os", "chained", lambda e: e.command(m.LC_BUILD_VERSION, minos=0xB0000)),
     Damage(
         "chained-offset-format", "chained", lambda e: e.command(m.LC_BUILD_VERSION, minos=0xB0000)
     ),

@@ -117,9 +117,9 @@ RULES = (
     ),
     Rule(
         "chained-minimum-os",
-        "the minimum OS is one whose dyld reads chained fixups: 12 (executables for x86_64: 13)",
+        "the minimum OS is 12 or later, from which on Apple's linker may use chained fixups",
         "raise the minimum OS, or use opcodes",
-        f"{POLICY} useChainedFixups",
+        f"{POLICY} useChainedFixups (chainedFixupsEpoch)",
     ),
     Rule(
         "chained-offset-format",
@@ -158,8 +158,7 @@ def check(image: Image) -> None:
 
 def _check_minimum_os(image: Image) -> None:
     minos = platform(image.file)["minos"]
-    x86_program = image.is_executable and not image.is_arm64
-    wanted = parse_version("13" if x86_program else "12")
+    wanted = parse_version("12")
     message = f"minimum OS is {show_version(minos)}, must be {show_version(wanted)}"
     image.report.require(minos >= wanted, "chained-minimum-os", "LC_BUILD_VERSION", message)
 
