@@ -114,7 +114,7 @@ def link(options: LinkOptions) -> LinkResult:
         problems.raise_if_any()
     # What the entry point leads to, by Go's rules.
     with timed("reach"):
-        entry = (options.entry or amd64.ENTRY_SYMBOL).encode()
+        entry = _entry(program, options)
         roots = _extra_roots(program, cgo, options)
         reached = reach(program, [entry], roots, prune_weak_map=options.prune_weak_map)
         if options.dump_dependencies:
@@ -232,9 +232,6 @@ def link(options: LinkOptions) -> LinkResult:
             options.strip_symbols,
         )
         linkedit = headers_pass.linkedit(layout, info, table, rounding)
-        entry_row = late.find(entry.decode())
-        if not entry_row:
-            raise LinkError([Problem("undefined entry symbol", symbol=entry.decode())])
         uuid = headers_pass.uuid_of(
             options.uuid or ("gobuildid" if options.build_id else ""),
             options.build_id,
@@ -245,7 +242,7 @@ def link(options: LinkOptions) -> LinkResult:
             linkedit,
             table,
             headers_pass.Description(
-                entry=int(layout.address[entry_row]),
+                entry=int(layout.address[late.find(entry.decode("utf-8", "surrogateescape"))]),
                 pie=pie,
                 dylibs=imports.dylibs,
                 minos=options.macos or Version(*program.release.macos),
@@ -267,6 +264,19 @@ def link(options: LinkOptions) -> LinkResult:
         timings=timed.timings,
         peak_memory=timed.peak_memory,
     )
+
+
+def _entry(program: Program, options: LinkOptions) -> bytes:
+    """The name of the entry symbol; LinkError unless it is a function that C could call (ABI0)."""
+    name = (options.entry or amd64.ENTRY_SYMBOL).encode("utf-8", "surrogateescape")
+    slot = int(program.lookup([(name, ABI0)])[0])
+    shown = name.decode("utf-8", "backslashreplace")
+    if program.slots.kind[slot] == Kind.UNDEFINED:
+        advice = "-E takes the name of an assembly function, such as _rt0_amd64_darwin"
+        raise LinkError([Problem(f'missing entry symbol "{shown}": {advice}')])
+    if not Kind.TEXT <= program.slots.kind[slot] <= Kind.TEXT_END:
+        raise LinkError([Problem("entry not text: -E takes the name of a function", "", shown)])
+    return name
 
 
 def _extra_roots(program: Program, cgo: Cgo, options: LinkOptions) -> I4:

@@ -17,6 +17,9 @@ from pielink.tables import I4, I8, U4, Bool, Memory, Objects, RawAuxes, RawReloc
 SPECIAL_BIAS = 5
 SELF_ROW, BUILTIN_ROW, HASHED_ROW, HASHED64_ROW, NONE_ROW, INVALID_ROW = range(6)
 
+_NO_PACKAGE = "malformed object: a reference names no package; compile the package anew"
+_NO_SYMBOL = "malformed object: a reference names no symbol; compile both packages anew"
+
 
 class PackageTable(Record):
     """Where the symbols of each package that an object refers to begin.
@@ -54,22 +57,25 @@ class Program(Record):
         row += (package + np.uint32(SPECIAL_BIAS)) & np.uint32(0x7FFFFFFF)
         past_end = table.start.take(np.asarray(objects) + 1) <= row
         if past_end.any():
-            self._bad_reference(objects, past_end, "names a package that does not exist")
+            self._bad_reference(objects, past_end, _NO_PACKAGE)
         outside = symbol >= table.count.take(row)
         if outside.any():
-            self._bad_reference(objects, outside, "names a symbol that does not exist")
+            self._bad_reference(objects, outside, _NO_SYMBOL)
         slot = table.first.take(row) + symbol.astype(np.int32)
         found = self.slots.canon.take(slot)
         if (missing := (found == 0) & (slot != 0)).any():
             builtin = int(slot[missing][0]) - 1
             name = self.release.builtins[builtin][0].decode()
-            self._bad_reference(objects, missing, f"reference to undefined builtin {name}")
+            self._bad_reference(
+                objects,
+                missing,
+                f"reference to undefined builtin {name}: link the runtime of the same Go release",
+            )
         return found
 
     def _bad_reference(self, objects: I4, bad: Bool, message: str) -> None:
         rows = np.unique(np.broadcast_to(objects, bad.shape)[bad])
-        prefix = "" if message.startswith("reference") else "malformed object: a reference "
-        raise LinkError([Problem(prefix + message, self.objects.file[o]) for o in rows])
+        raise LinkError([Problem(message, self.objects.file[o]) for o in rows])
 
     def lookup(self, names: Sequence[tuple[bytes, int]]) -> I4:
         """Canonical slots of symbols by (name, version), 0 where there is none."""

@@ -78,6 +78,16 @@ _HEADER = np.dtype(
 )
 
 
+# What else files begin with -> what to do about it.
+_STRANGERS = {
+    b"\x7fELF": "it is an ELF object; compile it for macOS (clang -target x86_64-apple-macos)",
+    b"BC\xc0\xde": "it is LLVM bitcode; compile it to machine code (no -flto, no -emit-llvm)",
+    b"\0asm": "it is WebAssembly; compile it for macOS",
+    b"!<thin>\n": "it is a thin archive, which holds no objects; make a regular one (ar without T)",
+    b"package ": "it is Go source text; compile it first (go build does)",
+}
+
+
 class TextHeader(NamedTuple):
     """The text in front of an object."""
 
@@ -104,14 +114,14 @@ def read_text_header(view: memoryview, start: int, end: int, name: str) -> TextH
     Raises FormatError if it does not begin with "go object " or has no end.
     """
     if bytes(view[start : min(end, start + 10)]) != b"go object ":
-        raise FormatError(f"not an object file: {bytes(view[start : start + 40])!r}", name)
+        raise FormatError(f"not an object file: {_likeness(view, start, end)}", name)
     size = 4096
     while True:
         text = bytes(view[start : min(end, start + size)])
         if (stop := _end_of_header(text)) >= 0:
             break
         if start + size >= end:
-            raise FormatError("truncated object file: its header has no end", name)
+            raise FormatError("truncated object file: its header has no end; compile it anew", name)
         size *= 8
     header = text[:stop]
     line, _, rest = header.partition(b"\n")
@@ -119,6 +129,15 @@ def read_text_header(view: memoryview, start: int, end: int, name: str) -> TextH
     return TextHeader(
         line.decode("utf-8", "replace"), b"main" in preamble, _cgo(header, name), start + stop + 2
     )
+
+
+def _likeness(view: memoryview, start: int, end: int) -> str:
+    """What the bytes that should be an object look like, and what to do about it."""
+    head = bytes(view[start : min(end, start + 40)])
+    for magic, advice in _STRANGERS.items():
+        if head.startswith(magic):
+            return advice
+    return f"it begins with {head!r}; give what go build compiles (an archive of Go objects)"
 
 
 def _end_of_header(text: bytes) -> int:
@@ -157,17 +176,21 @@ def read_object(
     Raises FormatError for a wrong magic, blocks out of order or bounds, and index blocks that
     do not ascend or point outside of what they index.
     """
-    if end - base < HEADER_SIZE or bytes(view[base : base + 8]) != MAGIC:
-        old = bytes(view[base : base + 8])
-        note = " (old format)" if old.startswith(b"\0go1") else ""
-        raise FormatError(f"wrong magic, not a Go object file{note}", name)
+    if end - base < HEADER_SIZE:
+        raise FormatError("truncated object file: its header is cut off; compile it anew", name)
+    if (magic := bytes(view[base : base + 8])) != MAGIC:
+        raise FormatError(
+            f"wrong magic {magic!r}, not {MAGIC!r}: damaged, or of another Go release; "
+            "compile it anew",
+            name,
+        )
     header = np.frombuffer(view, _HEADER, 1, base)[0]
     offsets = header["offsets"].astype(np.int64)
     sizes = np.diff(offsets)
     if offsets[0] < HEADER_SIZE or sizes.min() < 0 or offsets[END] > end - base:
-        raise FormatError("malformed object: a block lies outside of the file", name)
+        raise malformed("a block lies outside of the file", name)
     if (sizes % ENTRY_SIZE).any():
-        raise FormatError("malformed object: a block's size is no multiple of its entries", name)
+        raise malformed("a block's size is no multiple of its entries", name)
     found = GoObject(
         name,
         base,
@@ -180,23 +203,28 @@ def read_object(
     return found
 
 
+def malformed(what: str, name: str) -> FormatError:
+    """The error for an object whose records contradict each other."""
+    return FormatError(f"malformed object: {what}; compile the package anew", name)
+
+
 def _check_indices(found: GoObject, view: memoryview) -> None:
     counts = found.counts
     defined = int(counts[SYMDEF : NONPKGDEF + 1].sum())
     for index, target in ((RELOCIDX, RELOC_BLOCK), (AUXIDX, AUX_BLOCK), (DATAIDX, DATA)):
         if counts[index] < defined + 1:
-            raise FormatError("malformed object: an index block is too short", found.name)
+            raise malformed("an index block is too short", found.name)
         values = np.frombuffer(view, "<u4", defined + 1, int(found.blocks[index]))
         if (values[1:] < values[:-1]).any() or values[-1] > counts[target]:
-            raise FormatError("malformed object: an index block is out of bounds", found.name)
+            raise malformed("an index block is out of bounds", found.name)
     if counts[HASH64] < counts[HASHED64DEF] or counts[HASH] < counts[HASHEDDEF]:
-        raise FormatError("malformed object: content hashes are missing", found.name)
+        raise malformed("content hashes are missing", found.name)
     symbols = np.frombuffer(
         view, SYMBOL, defined + int(counts[NONPKGREF]), int(found.blocks[SYMDEF])
     )
     ends = symbols["name_offset"].astype(np.int64) + symbols["name_size"]
     if len(ends) and int(ends.max()) > found.blocks[END] - found.base:
-        raise FormatError("malformed object: a symbol's name lies outside of the file", found.name)
+        raise malformed("a symbol's name lies outside of the file", found.name)
 
 
 def strings(found: GoObject, view: memoryview, block: int) -> list[bytes]:
@@ -219,5 +247,5 @@ def autolib(found: GoObject, view: memoryview) -> list[tuple[str, bytes]]:
 def _string(found: GoObject, view: memoryview, size: int, offset: int) -> bytes:
     start = found.base + offset
     if start + size > found.blocks[END]:
-        raise FormatError("malformed object: a string lies outside of the file", found.name)
+        raise malformed("a string lies outside of the file", found.name)
     return bytes(view[start : start + size])

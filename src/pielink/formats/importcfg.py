@@ -10,6 +10,7 @@ Source: cmd/link/internal/ld/ld.go and cmd/go/internal/work/exec.go.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from pielink.errors import FormatError
@@ -23,30 +24,37 @@ class ImportConfig(NamedTuple):
 
 
 def read_importcfg(path: str) -> ImportConfig:
-    """Read the file at `path`. Raises FormatError naming the line, OSError if it cannot be read."""
+    """Read the file at `path`. Raises FormatError naming the line, or why it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return _parse(file, path)
+    except OSError as error:
+        raise FormatError(f"-importcfg: cannot open file: {error.strerror}", path) from None
+
+
+def _parse(lines: Iterable[str], path: str) -> ImportConfig:
     packages: dict[str, str] = {}
     modinfo = None
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        for number, raw in enumerate(file, 1):
-            line = raw.strip()
-            if not line or line.startswith("#"):
-                continue
-            verb, _, rest = line.partition(" ")
-            key, equals, value = rest.strip().partition("=")
-            if verb == "packagefile" and key and equals and value:
-                packages[key] = value
-            elif verb == "packagefile":
-                raise FormatError(
-                    'invalid packagefile: syntax is "packagefile path=filename"', f"{path}:{number}"
-                )
-            elif verb == "packageshlib":
-                raise FormatError(
-                    "packageshlib: Go shared libraries do not exist on macOS", f"{path}:{number}"
-                )
-            elif verb == "modinfo":
-                modinfo = unquote(rest.strip(), f"{path}:{number}")
-            else:
-                raise FormatError(f"unknown directive {verb!r}", f"{path}:{number}")
+    for number, raw in enumerate(lines, 1):
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        verb, _, rest = line.partition(" ")
+        key, equals, value = rest.strip().partition("=")
+        if verb == "packagefile" and key and equals and value:
+            packages[key] = value
+        elif verb == "packagefile":
+            raise FormatError(
+                'invalid packagefile: syntax is "packagefile path=filename"', f"{path}:{number}"
+            )
+        elif verb == "packageshlib":
+            raise FormatError(
+                "packageshlib: Go shared libraries do not exist on macOS", f"{path}:{number}"
+            )
+        elif verb == "modinfo":
+            modinfo = unquote(rest.strip(), f"{path}:{number}")
+        else:
+            raise FormatError(f'unknown directive "{verb}"', f"{path}:{number}")
     return ImportConfig(packages, modinfo)
 
 

@@ -28,7 +28,9 @@ _ESCAPES = {7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "
 
 def define_build_id(builder: SymbolBuilder, identity: str) -> int:
     """Make go:buildid and return its row; it must come before all other text."""
-    content = b"\xff Go build ID: " + quote(identity).encode() + b"\n \xff"
+    content = (
+        b"\xff Go build ID: " + quote(identity).encode("utf-8", "surrogateescape") + b"\n \xff"
+    )
     return builder.define("go:buildid", Kind.TEXT, content)
 
 

@@ -37,10 +37,9 @@ def check_linknames(program: Program, problems: Problems) -> None:
         package = program.objects.package[slots.object[slot]]
         if not _allowed(program, slot, name, package):
             problems.add(
-                "invalid reference by linkname; the definition does not permit it "
-                "(-checklinkname=0 turns this check off)",
+                f"invalid reference to {name.decode('utf-8', 'replace')} by go:linkname: its "
+                "package does not permit it (-checklinkname=0 turns this check off)",
                 program.objects.file[slots.object[slot]],
-                name.decode("utf-8", "replace"),
             )
 
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pielink.errors import FormatError
 from pielink.formats import goobj
 from pielink.passes.read import Inputs
 from pielink.tables import (
@@ -187,7 +186,8 @@ def _object_of(slot: int, first: I4) -> int:
 def _kind_column(kind: U1, objects: Objects, first: I4) -> U1:
     if (bad := np.flatnonzero(kind >= len(OBJECT_KINDS))).size:
         file = objects.file[_object_of(int(bad[0]), first)]
-        raise FormatError(f"malformed object: symbol of unknown kind {kind[bad[0]]}", file)
+        what = f"symbol of unknown kind {kind[bad[0]]}"
+        raise goobj.malformed(what, file)
     return OBJECT_KINDS[kind]
 
 
@@ -195,7 +195,7 @@ def _check_versions(version: U2, objects: Objects, first: I4) -> None:
     bad = np.flatnonzero((version > ABI0 + 1) & (version != STATIC))
     if bad.size:
         file = objects.file[_object_of(int(bad[0]), first)]
-        raise FormatError(f"malformed object: invalid symbol ABI {version[bad[0]]}", file)
+        raise goobj.malformed(f"invalid symbol ABI {version[bad[0]]}", file)
 
 
 def _block_column(first: I4, counts: I8) -> U1:

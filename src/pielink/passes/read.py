@@ -26,6 +26,7 @@ SCRATCH = 1 << 30
 
 _ARCHIVE_MAGIC = b"!<arch>\n"
 _MEMBER_HEADER = 60
+_REDO = "compile the package anew (go clean -cache, go build)"
 _MACHO_MAGICS = (b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 
 
@@ -105,6 +106,7 @@ class _Reader:
         self.object_library: list[int] = []
         self.host_objects: list[HostMember] = []
         self.directives: list[Directive] = []
+        self.missing: set[str] = set()
         self.header = ""
         self.loaded = 0
 
@@ -120,8 +122,20 @@ class _Reader:
             return
         file = self._find(package)
         if file is None:
-            raise LinkError([Problem(f"unable to find {package}.a", self.options.importcfg)])
+            self._missing(package, self.options.main)
+            return
         self.add(package, file, "command line")
+
+    def _missing(self, package: str, file: str) -> None:
+        """Note, once, that nobody says where a package is that `file` needs."""
+        if package in self.missing:
+            return
+        self.missing.add(package)
+        if self.config is not None:
+            where = "(using -importcfg): its packagefile lines do not name it; go build names all"
+        else:
+            where = f"in {', '.join(self._library_dirs()) or 'no directory'}: give -importcfg or -L"
+        self.problems.add(f"cannot find package {package} {where}", file)
 
     def _find(self, package: str) -> str | None:
         if self.config is not None:
@@ -151,15 +165,18 @@ class _Reader:
         try:
             start, size = self.flat.place(library.file)
         except OSError as error:
-            reason = f"cannot open file: {error.strerror}"
-            raise LinkError([Problem(reason, library.file)]) from None
+            self.problems.add(f"cannot open file: {error.strerror}", library.file)
+            return
         try:
             for name, offset, length in self._members(library.file, start, size):
                 self._load_object(row, name, offset, length)
         except FormatError as error:
             self.problems.add(error.message, error.file)
         if library.package == "main" and not library.is_main and not self.problems:
-            self.problems.add("not package main", library.file)
+            self.problems.add(
+                "not package main: give the archive of a command, whose package clause is main",
+                library.file,
+            )
 
     def _members(self, file: str, start: int, size: int) -> list[tuple[str, int, int]]:
         """(name, offset, size) of the objects in the file: its members, or the file itself."""
@@ -172,10 +189,14 @@ class _Reader:
             header = bytes(view[at : at + _MEMBER_HEADER])
             length = header[48:58].strip()
             if len(header) < _MEMBER_HEADER or header[58:] != b"`\n" or not length.isdigit():
-                raise FormatError("malformed archive: bad member header", file, at - start)
+                raise FormatError(
+                    f"malformed archive: bad header of the member at {at - start:#x}; {_REDO}", file
+                )
             body, at = at + _MEMBER_HEADER, at + _MEMBER_HEADER + int(length)
             if at > end:
-                raise FormatError("malformed archive: truncated member", file, body - start)
+                raise FormatError(
+                    f"malformed archive: the member at {body - start:#x} is cut off; {_REDO}", file
+                )
             at += (at - start) & 1
             member = header[:16].rstrip(b" ").decode("utf-8", "replace")
             if _is_object(member):
@@ -194,7 +215,7 @@ class _Reader:
             self.directives += (Directive(name, library.package, d) for d in header.cgo)
         found = goobj.read_object(self.flat.bytes, view, header.end, offset + size, name)
         if found.flags & goobj.OBJ_UNLINKABLE:
-            raise FormatError("unlinkable object: the compiler needs the -p flag", name)
+            raise FormatError("unlinkable object: compile it with -p and the import path", name)
         self.objects.append(found)
         self.object_library.append(row)
         self._check_fingerprint(library, found)
@@ -208,16 +229,22 @@ class _Reader:
         if words[:4] != want:
             raise FormatError(
                 "linked object header mismatch: "
-                f'have "{line}", want "{" ".join(want)} ..."; build for GOOS=darwin '
+                f'have "{line}", want "{" ".join(want)} ..."; compile it with GOOS=darwin '
                 f"GOARCH={self.options.config.goarch}",
                 name,
             )
         if release_of(words[4] if len(words) > 4 else "") is None:
-            raise FormatError(f'"{line}": pielink links objects of Go 1.26 and 1.27', name)
+            raise FormatError(
+                f'linked object header mismatch: have "{line}"; pielink links objects of Go 1.26 '
+                "and 1.27: compile everything with one of these",
+                name,
+            )
         self.header = self.header or line
         if line != self.header and not self.options.ignore_version:
             raise FormatError(
-                f'linked object header mismatch: have "{line}", want "{self.header}"', name
+                f'linked object header mismatch: have "{line}", want "{self.header}"; '
+                "compile all packages with one Go release (-f links them as they are)",
+                name,
             )
 
     def _check_fingerprint(self, library: Library, found: goobj.GoObject) -> None:
@@ -242,8 +269,7 @@ class _Reader:
         if known is None:
             file = self._find(package)
             if file is None:
-                where = "using -importcfg" if self.config is not None else "in the -L directories"
-                self.problems.add(f"cannot find package {package} ({where})", library.file)
+                self._missing(package, library.file)
                 return
             known = self.add(package, file, library.package)
             self.libraries[known].fingerprint = fingerprint
@@ -255,7 +281,7 @@ class _Reader:
     def finish(self, modinfo: str | None) -> Inputs:
         release = release_of(self.header.split(" ")[4]) if self.header else None
         if release is None:
-            raise LinkError([Problem("holds no Go object", self.options.main)])
+            raise LinkError([Problem("not package main: it holds no Go object", self.options.main)])
         return Inputs(
             Memory(self.flat.bytes, self.flat.used),
             self.flat.view,

@@ -293,7 +293,7 @@ def _report_duplicate(
     problems.add(
         f"duplicated definition of symbol, also in {files[slots.object[old]]} "
         f"({Kind(slots.kind[new]).name} size {slots.size[new]}, there "
-        f"{Kind(slots.kind[old]).name} size {slots.size[old]})",
+        f"{Kind(slots.kind[old]).name} size {slots.size[old]}); remove or rename one",
         files[slots.object[new]],
         name.decode("utf-8", "replace"),
     )
@@ -315,7 +315,9 @@ def _check_duplicates(
         ]
         if contents[0] == contents[1]:
             continue
-        name = memory.get(int(slots.name_offset[new]), int(slots.name_size[new])).decode()
+        name = memory.get(int(slots.name_offset[new]), int(slots.name_size[new])).decode(
+            "utf-8", "replace"
+        )
         message = (
             f"new duplicate has other content than in {loaded.objects.file[slots.object[old]]}"
         )

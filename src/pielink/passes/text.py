@@ -55,7 +55,8 @@ def _package_rank(libraries: list[Library], runtime: frozenset[str]) -> I4:
             for imported in rest:
                 if state[imported] == 1:
                     name = libraries[imported].package
-                    raise LinkError([Problem(f"import cycle through {name}", libraries[row].file)])
+                    message = f"import cycle through {name}; remove one of the imports"
+                    raise LinkError([Problem(message, libraries[row].file)])
                 if not state[imported]:
                     stack.append((imported, iter(libraries[imported].imports)))
                     break
