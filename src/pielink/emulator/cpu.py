@@ -19,6 +19,7 @@ for the machine context that a signal handler sees.
 from __future__ import annotations
 
 import ctypes
+import math
 import struct
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -79,8 +80,11 @@ class Cpu(Protocol):
     def finish(self, result: int, sp: int, return_address: int) -> None:
         """Return `result` from a function entered with stack pointer `sp`."""
 
-    def set_vector_result(self, data: bytes) -> None:
-        """Set the 16 bytes of the floating-point result register."""
+    def set_vector(self, index: int, data: bytes) -> None:
+        """Set the 16 bytes of a floating-point register; number 0 holds results."""
+
+    def set_extended_result(self, value: float) -> None:
+        """Return a long double."""
 
     def set_second_result(self, value: int) -> None:
         """Set the register of a second integer result."""
@@ -105,11 +109,28 @@ class Cpu(Protocol):
     def jump(self, memory: Any, pc: int, sp: int) -> None:
         """Go on at `pc` with stack pointer `sp`, all other registers unchanged."""
 
+    def preserved(self) -> list[int]:
+        """The registers that a call preserves, apart from the stack pointer."""
+
+    def restore(self, registers: Sequence[int], result: int) -> None:
+        """Set the preserved registers and the result register."""
+
     def pack_context(self, fault: Fault) -> bytes:
         """The registers as the machine context of a signal handler."""
 
     def unpack_context(self, data: bytes) -> None:
         """Take the registers that a signal handler left in its machine context."""
+
+
+def encode_f80(value: float) -> tuple[int, int]:
+    """A float as an x87 extended value: significand, and sign with exponent."""
+    sign = 0x8000 if math.copysign(1.0, value) < 0 else 0
+    if value == 0:
+        return 0, sign
+    if math.isnan(value) or math.isinf(value):
+        return (3 if math.isnan(value) else 2) << 62, sign | 0x7FFF
+    mantissa, exponent = math.frexp(abs(value))
+    return int(mantissa * (1 << 53)) << 11, sign | exponent + 16382
 
 
 class Registers:
@@ -166,6 +187,7 @@ class X86Cpu:
             uc, "rax rbx rcx rdx rdi rsi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15 rip eflags"
         )
         self._sp = Registers(uc, "rsp")
+        self._preserved = Registers(uc, "rbx rbp r12 r13 r14 r15 rax")
         self.in_hook = False
 
     def on_trap(self, callback: Any) -> None:
@@ -196,8 +218,17 @@ class X86Cpu:
             self._return.put(result & MASK64, sp + 8)
             self.uc.reg_write(x86_const.UC_X86_REG_RIP, return_address)
 
-    def set_vector_result(self, data: bytes) -> None:
-        self.uc.reg_write(x86_const.UC_X86_REG_XMM0, int.from_bytes(data, "little"))
+    def set_vector(self, index: int, data: bytes) -> None:
+        register = x86_const.UC_X86_REG_XMM0 + index
+        self.uc.reg_write(register, int.from_bytes(data, "little"))
+
+    def set_extended_result(self, value: float) -> None:
+        status = self.uc.reg_read(x86_const.UC_X86_REG_FPSW)
+        top = (status >> 11) - 1 & 7  # push onto the x87 stack
+        self.uc.reg_write(x86_const.UC_X86_REG_FPSW, status & ~0x3800 | top << 11)
+        tags = self.uc.reg_read(x86_const.UC_X86_REG_FPTAG)
+        self.uc.reg_write(x86_const.UC_X86_REG_FPTAG, tags & ~(3 << 2 * top))
+        self.uc.reg_write(x86_const.UC_X86_REG_FP0 + top, encode_f80(value))
 
     def set_second_result(self, value: int) -> None:
         self.uc.reg_write(x86_const.UC_X86_REG_RDX, value & MASK64)
@@ -234,6 +265,12 @@ class X86Cpu:
         else:
             self._sp.put(sp)
             self.uc.reg_write(x86_const.UC_X86_REG_RIP, pc)
+
+    def preserved(self) -> list[int]:
+        return self._preserved.get()[:-1]
+
+    def restore(self, registers: Sequence[int], result: int) -> None:
+        self._preserved.put(*registers, result & MASK64)
 
     def pack_context(self, fault: Fault) -> bytes:
         registers = self._all.get()

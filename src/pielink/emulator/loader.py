@@ -227,6 +227,14 @@ class Dyld:
         loaded.binds += 1
         return target
 
+    def bind_lazy(self, loaded: LoadedImage, offset: int) -> int:
+        """Bind the lazy pointer whose opcodes are at `offset`; the address of its target."""
+        bind = fixups.lazy_bind_at(loaded.image, offset)
+        target = self.apply_bind(loaded, bind)
+        if not target:
+            raise LoadError(f"{loaded.name}: {bind.symbol} is missing, and was called")
+        return target
+
     def _apply_chained(self, loaded: LoadedImage) -> None:
         for row in fixups.chained(loaded.image):
             if isinstance(row, Bind):

@@ -133,6 +133,9 @@ class Scheduler:
         elif isinstance(step, Enter):
             thread.frames.append(Frame(work, sp, return_address, 0))
             cpu.start(step.pc, step.sp)
+        elif hasattr(step, "apply"):  # a register state to go on with
+            self._functions.pop(id(work), None)
+            step.apply(self.proc)
         else:
             raise EmulatorError(f"an emulated function yielded {step!r}")
 

@@ -7,6 +7,7 @@ the Python function, and a return instruction.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
@@ -128,11 +129,20 @@ def deliver(
     if isinstance(result, float):
         kind = function.result_kind if function else "f64"
         if kind == "f80":
-            raise EmulatorError(f"{function} returns long double, which is not emulated")
-        data = struct.pack("<f" if kind == "f32" else "<d", result)
-        cpu.set_vector_result(data.ljust(16, b"\0"))
+            cpu.set_extended_result(result)
+        else:
+            cpu.set_vector(0, _pack_float(kind, result).ljust(16, b"\0"))
         result = 0
     elif isinstance(result, tuple):
         result, second = result
         cpu.set_second_result(second)
     cpu.finish(result or 0, sp, return_address)
+
+
+def _pack_float(kind: str, value: float) -> bytes:
+    if kind != "f32":
+        return struct.pack("<d", value)
+    try:
+        return struct.pack("<f", value)
+    except OverflowError:
+        return struct.pack("<f", math.copysign(math.inf, value))

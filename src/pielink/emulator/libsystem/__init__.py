@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from pielink.emulator.abi import Library
 from pielink.emulator.libsystem import (  # noqa: F401 - each declares its functions
+    calendar,
     descriptors,
     directories,
+    dlfcn,
+    exceptions,
     heap,
     kqueue,
+    locale,
     locks,
+    math,
     memory,
     names,
     paths,
     process,
+    runtime,
+    setjmp,
     signals,
     sockets,
+    stdio,
+    stdlib,
+    string,
     sysctl,
     threads,
     time,
+    wchar,
 )
 from pielink.emulator.libsystem.corefoundation import corefoundation
 from pielink.emulator.libsystem.library import libresolv, libsystem

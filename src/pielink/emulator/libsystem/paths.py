@@ -35,7 +35,8 @@ def _directory(proc: Process, fd: int) -> int | None:
     return None if fd == _AT_FDCWD else proc.state(Files).get(fd).fd
 
 
-def _open(proc: Process, path: bytes, flags: int, mode: int, at: int | None) -> int:
+def open_path(proc: Process, path: bytes, flags: int, mode: int, at: int | None) -> int:
+    """open(2): a new descriptor of the program; `at` is the host's descriptor of a directory."""
     if flags & _O_SYMLINK and os.path.islink(path):
         raise Errno(ENOTSUP)
     fd = host(os.open, path, host_flags(flags), mode & 0o7777, dir_fd=at)
@@ -49,18 +50,18 @@ def _open(proc: Process, path: bytes, flags: int, mode: int, at: int | None) -> 
 @libsystem("int open(const char *, int, ...)", "open$NOCANCEL", "__open_nocancel")
 def open_(proc: Process, path: int, flags: int, rest: Variadic) -> int:
     mode = rest.u64() if flags & 0x200 else 0
-    return _open(proc, _path(proc, path), flags, mode, None)
+    return open_path(proc, _path(proc, path), flags, mode, None)
 
 
 @libsystem("int openat(int, const char *, int, ...)", "openat$NOCANCEL", "__openat_nocancel")
 def openat(proc: Process, fd: int, path: int, flags: int, rest: Variadic) -> int:
     mode = rest.u64() if flags & 0x200 else 0
-    return _open(proc, _path(proc, path), flags, mode, _directory(proc, fd))
+    return open_path(proc, _path(proc, path), flags, mode, _directory(proc, fd))
 
 
 @libsystem("int creat(const char *, mode_t)")
 def creat(proc: Process, path: int, mode: int) -> int:
-    return _open(proc, _path(proc, path), 0x601, mode, None)
+    return open_path(proc, _path(proc, path), 0x601, mode, None)
 
 
 # -- stat
@@ -447,7 +448,7 @@ def mkstemp(proc: Process, template: int) -> int:
         if not os.path.lexists(path):
             break
     proc.memory.write(template + len(name) - 6, tail)
-    return _open(proc, path, 0x2 | 0x200 | 0x800, 0o600, None)
+    return open_path(proc, path, 0x2 | 0x200 | 0x800, 0o600, None)
 
 
 @libsystem("char *mkdtemp(char *)")

@@ -1,0 +1,100 @@
+"""What compilers call or refer to by themselves: stack protector, assertions, blocks, probes.
+
+Source: <assert.h>, <Block_private.h>, compiler-rt.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pielink.emulator.errors import GuestKilled
+from pielink.emulator.libsystem.heap import Heap
+from pielink.emulator.libsystem.library import libsystem
+from pielink.emulator.signals import SIGABRT
+from pielink.emulator.threads import Call, Work
+
+if TYPE_CHECKING:
+    from pielink.emulator.process import Process
+
+
+@libsystem.data("__stack_chk_guard", 8)
+def stack_chk_guard(proc: Process, address: int) -> None:
+    proc.memory.put_u64(address, proc.random.getrandbits(56) << 8)
+
+
+@libsystem("void __stack_chk_fail(void)")
+def stack_chk_fail(proc: Process) -> None:
+    raise GuestKilled(SIGABRT, f"stack buffer overflow detected\n{proc.scheduler.dump()}")
+
+
+@libsystem("void __assert_rtn(const char *, const char *, int, const char *)")
+def assert_rtn(proc: Process, function: int, file: int, line: int, text: int) -> None:
+    read = proc.memory.string
+    place = f"{read(file).decode('utf-8', 'replace')}:{line}"
+    what = read(text).decode("utf-8", "replace")
+    raise GuestKilled(SIGABRT, f"Assertion failed: ({what}), {place}\n{proc.scheduler.dump()}")
+
+
+@libsystem("void __chk_fail_overflow(void)", "__chk_fail_overlap")
+def chk_fail(proc: Process) -> None:
+    raise GuestKilled(SIGABRT, f"buffer overflow detected\n{proc.scheduler.dump()}")
+
+
+@libsystem.raw("____chkstk_darwin")
+def chkstk(proc: Process) -> None:
+    """Touches the stack pages below: they are all mapped. All registers stay."""
+    cpu = proc.cpu
+    _, sp, back = cpu.entry(proc.memory.u64)
+    cpu.jump(proc.memory, back, sp + 8)
+
+
+@libsystem("int _availability_version_check(uint32_t, const void *)")
+def availability_version_check(proc: Process, count: int, versions: int) -> int:
+    """Whether the system is at least each {platform, version}: it is macOS 15."""
+    pairs = proc.memory.unpack(f"<{2 * count}I", versions)
+    return int(all(version <= 15 << 16 for version in pairs[1::2]))
+
+
+def _class_object(proc: Process, address: int) -> None:
+    """An isa pointer target: its address is all that matters."""
+
+
+for _name in ("_NSConcreteStackBlock", "_NSConcreteGlobalBlock", "_NSConcreteMallocBlock"):
+    libsystem.data(_name, 256)(_class_object)
+
+_BLOCK_GLOBAL, _BLOCK_HAS_HELPERS, _BLOCK_NEEDS_FREE = 1 << 28, 1 << 25, 1 << 24
+
+
+@libsystem("void *_Block_copy(const void *)")
+def block_copy(proc: Process, block: int) -> Work:
+    """A block: isa, flags, reserved, invoke, descriptor {reserved, size, copy, dispose}."""
+    memory = proc.memory
+    flags = memory.u32(block + 8)
+    if flags & _BLOCK_GLOBAL:
+        return block
+    descriptor = memory.u64(block + 24)
+    size = memory.u64(descriptor + 8)
+    copy = proc.state(Heap).allocate(size)
+    memory.write(copy, memory.read(block, size))
+    memory.put_u32(copy + 8, flags | _BLOCK_NEEDS_FREE)
+    if flags & _BLOCK_HAS_HELPERS:
+        yield Call(memory.u64(descriptor + 16), copy, block)
+    return copy
+
+
+@libsystem("void _Block_release(const void *)")
+def block_release(proc: Process, block: int) -> Work:
+    memory, flags = proc.memory, proc.memory.u32(block + 8)
+    if flags & _BLOCK_NEEDS_FREE:
+        if flags & _BLOCK_HAS_HELPERS:
+            yield Call(memory.u64(memory.u64(block + 24) + 24), block)
+        proc.state(Heap).free(block)
+    return 0
+
+
+@libsystem("void dispatch_once_f(long *, void *, void *)")
+def dispatch_once_f(proc: Process, predicate: int, context: int, function: int) -> Work:
+    if not proc.memory.u64(predicate):
+        proc.memory.put_u64(predicate, (1 << 64) - 1)
+        yield Call(function, context)
+    return 0
