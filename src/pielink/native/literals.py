@@ -151,8 +151,10 @@ def apply(atoms: Atoms, relocs: Relocs, names: Names, canonical: I4) -> tuple[At
     np.maximum.at(align, canonical, atoms.align)
     np.bitwise_or.at(flags, canonical, atoms.flags)
 
+    known = np.append(canonical, np.int32(NONE))  # NONE, as an index, is the last
+
     def redirected(column: I4) -> I4:
-        return np.where(column == NONE, NONE, canonical[column]).astype(np.int32)
+        return known[column]
 
     moved = replace(relocs, target=redirected(relocs.target), minus=redirected(relocs.minus))
     atoms = replace(atoms, align=align, flags=flags)
