@@ -40,6 +40,11 @@ def usage() -> str:
     )
 
 
+# Whether this process is the command `pielink` and nothing else, so that settings which hold for a
+# whole process are its to make.
+owns_process = False
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return the exit status (1: it failed, 2: usage)."""
     args = sys.argv[1:] if argv is None else argv
@@ -66,6 +71,8 @@ def entry() -> NoReturn:
     os._exit skips the tear-down of the interpreter, which after a link takes as long as a pass;
     nothing here relies on it, and the streams are flushed.
     """
+    global owns_process
+    owns_process = True
     try:
         status = main()
         sys.stdout.flush()

@@ -7,14 +7,16 @@ src/cmd/internal/goobj/builtinlist.go, src/cmd/link/internal/loader/loader.go an
 
 from __future__ import annotations
 
+import os
 import re
-from dataclasses import dataclass
 from functools import cached_property
-from importlib.resources import files
+
+from pielink.tables import Record
+
+DATA = os.path.join(os.path.dirname(__file__), "data")
 
 
-@dataclass(frozen=True)
-class Release:
+class Release(Record):
     """One Go release, "1.27" for every go1.27.x."""
 
     name: str
@@ -27,8 +29,8 @@ class Release:
     sdk: tuple[int, int, int]
 
     def _lines(self, stem: str) -> list[str]:
-        text = (files("pielink.golang") / "data" / f"{stem}-{self.name}.txt").read_text()
-        return [line for line in text.splitlines() if not line.startswith("#")]
+        with open(os.path.join(DATA, f"{stem}-{self.name}.txt"), encoding="utf-8") as file:
+            return [line for line in file.read().splitlines() if not line.startswith("#")]
 
     @property
     def dupok_yields(self) -> bool:
