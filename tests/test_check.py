@@ -37,14 +37,15 @@ def test_go_program_with_dwarf_passes():
     assert check(go_program("x86_64"), "26.0") == []
 
 
+@pytest.mark.parametrize("kind", ["-execute", "-dylib", "-bundle"])
 @pytest.mark.parametrize("form", ["-fixup_chains", "-no_fixup_chains"])
 @pytest.mark.parametrize("arch", ["x86_64", "arm64"])
-def test_program_linked_by_lld_passes(arch, form, tmp_path):
+def test_file_linked_by_lld_passes(arch, form, kind, tmp_path):
     linker = shutil.which("ld64.lld") or shutil.which("ld64.lld-19")
     if linker is None:
         pytest.skip("ld64.lld is not installed (Debian package lld-19)")
     output = tmp_path / "program"
-    command = [linker, "-arch", arch, "-platform_version", "macos", "13.0", "26.0", form]
+    command = [linker, "-arch", arch, "-platform_version", "macos", "13.0", "26.0", form, kind]
     stub, made = CASES / "libSystem.tbd", zig_object("host.c", arch)
     subprocess.run([*command, made, stub, "-o", output], check=True)
     assert check(output, "26.0") == []
