@@ -129,7 +129,8 @@ def _random_symbols(
                 local = rng.choice((f"l{number}_{index}_{each}", f"Ltmp{each}"))
                 symbols.append(Symbol(local, N_SECT, index, desc, value))
             else:
-                weak = DESC_WEAK_DEF if rng.random() < 0.6 else 0
+                may_hide = DESC_WEAK_REF if rng.random() < 0.2 else 0
+                weak = DESC_WEAK_DEF | may_hide if rng.random() < 0.6 else 0
                 private = N_PEXT if rng.random() < 0.3 else 0
                 name = f"_n{rng.randrange(names)}" if weak else f"_s{number}_{index}_{each}"
                 kind = N_SECT | N_EXT | private

@@ -92,7 +92,8 @@ def resolve(objects: list[Object]) -> dict[bytes, dict[str, Any]]:
                 continue
             rank = 1 if kind == 0 else 2 if desc & WEAK_DEF else 3
             size = value if rank == 1 else 0
-            found = (rank, size, file, index, bool(type_ & N_PEXT))
+            hidden = rank == 2 and bool(desc & WEAK_REF)
+            found = (rank, size, file, index, hidden or bool(type_ & N_PEXT))
             entry["definitions"].append(found)
     return {name: _settled(name, entry) for name, entry in names.items()}
 

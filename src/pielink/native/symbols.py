@@ -137,8 +137,14 @@ def _all_references(host: Host, rows: I8, name: I4, flag: int, count: int) -> Bo
 
 
 def _private(host: Host, rows: I8, name: I4, rank: I4, winner: I4, count: int) -> Bool:
-    """Return which names are private externs; of weak definitions one global one is enough."""
+    """Return which names are private; of weak definitions one global one is enough.
+
+    Besides private externs these are weak definitions that may be hidden (both weak bits), which
+    the compiler knows nobody compares the addresses of.
+    """
+    may_hide = macho.N_WEAK_DEF | macho.N_WEAK_REF
     private = (host.symbols.type[rows] & macho.N_PEXT) != 0
+    private |= (rank == WEAK) & ((host.symbols.desc[rows] & may_hide) == may_hide)
     contributes = (rows == winner[name]) | (rank == WEAK)
     defined = rank > UNDEFINED
     hidden = _any(name[defined & contributes & private], count)
