@@ -268,3 +268,7 @@ def test_another_target_is_refused(environ: dict[str, str]) -> None:
 
 def test_the_page_of_flags_is_up_to_date() -> None:
     assert (ROOT / "docs" / "link-flags.md").read_text() == flag_docs.markdown()
+
+
+def test_extldflags_are_words() -> None:
+    assert parse("-extldflags", "-lz '-Wl,-rpath,/a b'").extldflags == ("-lz", "-Wl,-rpath,/a b")

@@ -148,6 +148,9 @@ class LinkOptions:
     ignore_version: bool = False  # -f: objects of another Go release are tried
     ignore_package_data: bool = False  # -g: cgo directives in the archives are not read
 
+    # Host objects and libraries.
+    extldflags: tuple[str, ...] = ()  # -extldflags: read as after the LDFLAGS of the cgo packages
+
     # What is printed.
     verbose: int = 0  # -v, counted
     dump_call_graph: bool = False  # -c

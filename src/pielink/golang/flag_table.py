@@ -206,8 +206,12 @@ GO_FLAGS: tuple[Flag, ...] = (
     _unused_switch("e", "pielink reports all errors of a pass, always"),
     _unused_value("extar", "program", "is for -buildmode=c-archive"),
     _unused_value("extld", "linker", "names the external linker, which is never run", read_words),
-    _unused_value(
-        "extldflags", "flags", "are the external linker's, which is never run", read_words
+    _value(
+        "extldflags",
+        "flags",
+        "linker flags for host objects, as in LDFLAGS: -l, -L, -framework, -Wl,… and so on",
+        "extldflags",
+        read_words,
     ),
     _switch("f", "try objects of another Go release", "ignore_version"),
     _value("fipso", "file", "write the FIPS module to file", "fips_output"),
