@@ -29,7 +29,7 @@ class FlatFiles:
     """
 
     def __init__(self, capacity: int) -> None:
-        self.bytes, self._place = _reserve(capacity)
+        self.bytes, self._place, self._release = _reserve(capacity)
         self.view = self.bytes.data.cast("B")
         self.used = 0
 
@@ -52,6 +52,13 @@ class FlatFiles:
         self.used = end
         return start, size
 
+    def release(self) -> None:
+        """Give back the memory that holds the files; what is read again is fetched again.
+
+        Where files are mapped, pages that were touched count as this process's memory until then.
+        """
+        self._release(self.used)
+
 
 def padded(size: int) -> int:
     """The room that a file of `size` bytes takes: whole granules, and at least one byte over."""
@@ -60,7 +67,8 @@ def padded(size: int) -> int:
 
 def _reserve(
     capacity: int,
-) -> tuple[npt.NDArray[np.uint8], Callable[[int, int, int], None]]:
+) -> tuple[npt.NDArray[np.uint8], Callable[[int, int, int], None], Callable[[int], None]]:
+    """The array, how to place (descriptor, start, size) in it, how to release its first bytes."""
     if sys.platform not in ("linux", "darwin"):
         return _plain(capacity)
     libc = ctypes.CDLL(None, use_errno=True)
@@ -84,10 +92,15 @@ def _reserve(
         if got != address + start:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
-    return flat, place
+    def release(size: int) -> None:
+        reservation.madvise(mmap.MADV_DONTNEED, skip, size)
+
+    return flat, place, release
 
 
-def _plain(capacity: int) -> tuple[npt.NDArray[np.uint8], Callable[[int, int, int], None]]:
+def _plain(
+    capacity: int,
+) -> tuple[npt.NDArray[np.uint8], Callable[[int, int, int], None], Callable[[int], None]]:
     flat = np.zeros(capacity, np.uint8)
 
     def place(descriptor: int, start: int, size: int) -> None:
@@ -95,4 +108,4 @@ def _plain(capacity: int) -> tuple[npt.NDArray[np.uint8], Callable[[int, int, in
             if file.readinto(flat[start : start + size].data) != size:
                 raise OSError(f"file shrank to less than {size} bytes while it was read")
 
-    return flat, place
+    return flat, place, lambda size: None

@@ -99,9 +99,9 @@ def load(inputs: Inputs) -> Loaded:
     first[2:] += first[1]
     slots, reloc_runs = _slots(inputs, table, first, counts)
     aux_runs = _whole_blocks(table, counts, goobj.AUX_BLOCK)
-    return Loaded(
-        table, slots, _relocs(inputs, reloc_runs), _auxes(inputs, aux_runs), first, symbols
-    )
+    relocs, auxes = _relocs(inputs, reloc_runs), _auxes(inputs, aux_runs)
+    inputs.files.release()  # most of the files has been read for good
+    return Loaded(table, slots, relocs, auxes, first, symbols)
 
 
 def _slots(inputs: Inputs, objects: Objects, first: I4, counts: I8) -> tuple[Slots, list[_Run]]:

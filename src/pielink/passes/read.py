@@ -55,6 +55,7 @@ class HostMember(NamedTuple):
 class Inputs:
     """Everything that was read. Lists are in load order."""
 
+    files: FlatFiles  # what `memory` and `view` show
     memory: Memory
     view: memoryview
     libraries: list[Library]
@@ -283,6 +284,7 @@ class _Reader:
         if release is None:
             raise LinkError([Problem("not package main: it holds no Go object", self.options.main)])
         return Inputs(
+            self.flat,
             Memory(self.flat.bytes, self.flat.used),
             self.flat.view,
             self.libraries,
