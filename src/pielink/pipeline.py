@@ -15,6 +15,7 @@ import numpy as np
 from pielink.arch import amd64
 from pielink.builder import SymbolBuilder
 from pielink.errors import LinkError, Problem, Problems
+from pielink.formats import macho
 from pielink.golang import fips
 from pielink.golang.callgraph import size_lines
 from pielink.golang.cgo import Cgo, read_directives
@@ -35,9 +36,12 @@ from pielink.passes.classify import classify
 from pielink.passes.codecheck import check_code, print_dependencies
 from pielink.passes.dyld_info import DyldInfo, dyld_info
 from pielink.passes.exports import exports, named_slots
+from pielink.passes.host import link_host
+from pielink.passes.hostrows import HostRows, add_host_rows
+from pielink.passes.libraries import find_libraries
 from pielink.passes.live import live
-from pielink.passes.mark import place_markers
-from pielink.passes.reach import reach
+from pielink.passes.mark import place_interior, place_markers
+from pielink.passes.reach import Reach, reach
 from pielink.passes.read import read
 from pielink.passes.resolve import resolve
 from pielink.passes.stubs import with_binder
@@ -56,8 +60,11 @@ from pielink.tables import (
     NewSymbol,
     Relocs,
     Symbols,
+    concatenate,
     with_columns,
 )
+
+FLAT_LOOKUP = macho.BIND_SPECIAL_DYLIB_FLAT_LOOKUP
 
 # getrusage counts kibibytes, but bytes on macOS.
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
@@ -116,18 +123,29 @@ def link(options: LinkOptions) -> LinkResult:
     with timed("reach"):
         entry = _entry(program, options)
         roots = _extra_roots(program, cgo, options)
-        reached = reach(program, [entry], roots, prune_weak_map=options.prune_weak_map)
+
+        def find_live(more: I4) -> Reach:
+            slots = np.concatenate([roots, more])
+            return reach(program, [entry], slots, prune_weak_map=options.prune_weak_map)
+
+        minos = options.macos or Version(*program.release.macos)
+        libraries = find_libraries(cgo, minos.encoded())
+        code, reached = link_host(inputs, program, cgo, libraries, find_live, problems)
         if options.dump_dependencies:
             print_dependencies(program, [entry], roots)
     # From here on symbols are rows of the table of live ones.
     with timed("live"):
         symbols, relocs, auxes, row_of_slot = live(program, reached)
+        host = HostRows.none()
+        if code is not None:
+            symbols, relocs, host = add_host_rows(program, symbols, relocs, row_of_slot, code)
     # Symbols that the linker makes, as far as they do not depend on the text.
     with timed("symbols"):
         builder = SymbolBuilder(program, symbols, relocs, row_of_slot)
         early = symbols_pass.make_early_symbols(builder, inputs, options, reached.tasks)
         symbols, relocs, special = builder.finish()
-        imports = _imports(cgo, row_of_slot)
+        special[host.interior.row] = True
+        imports = _imports(cgo, row_of_slot, host)
     # The functions: their order and addresses are final from here on.
     with timed("text"):
         room = headers_pass.header_room(imports.dylibs)
@@ -138,7 +156,8 @@ def link(options: LinkOptions) -> LinkResult:
         check_code(program, options, symbols, relocs, auxes, row_of_slot, text_rows)
         if options.random_layout:
             text_rows = text_pass.shuffled(text_rows, options.random_layout)
-        made = [*([early.build_id] if early.build_id else []), *early.fips.text]
+        build_id = [early.build_id] if early.build_id else []
+        made = np.concatenate([build_id, host.text, early.fips.text])
         text_rows = text_pass.by_kind(symbols, np.concatenate([made, text_rows]).astype(np.int32))
         align = options.function_align or amd64.FUNCTION_ALIGN
         offset, size, text_align = text_pass.text_offsets(symbols, text_rows, align)
@@ -146,10 +165,11 @@ def link(options: LinkOptions) -> LinkResult:
         text = layout_pass.TextPlace(text_rows, offset, size, text_align)
         address = np.zeros(len(symbols), np.int64)
         address[text_rows] = base + offset
+        functions = host.functions(text_rows, address)
     # The runtime's function tables.
     with timed("pclntab"):
         tables = pclntab(
-            program, symbols, auxes, relocs, text_rows, address, base, options.config.goroot
+            program, symbols, auxes, relocs, functions, address, base, options.config.goroot
         )
     # The rest of the symbols that the linker makes; all rows but GOT and stubs exist from here on.
     with timed("symbols"):
@@ -195,6 +215,7 @@ def link(options: LinkOptions) -> LinkResult:
             options.data_address,
         )
         markers = [*TEXT_MARKERS, *data_markers(program.release, pie)]
+        layout = place_interior(layout, host.interior)
         layout = place_markers(layout, symbols, late.find, markers, data)
     # The bytes of the image.
     with timed("relocate"):
@@ -203,7 +224,7 @@ def link(options: LinkOptions) -> LinkResult:
             program.objects,
             symbols,
             relocs,
-            dynamic.patches,
+            concatenate(dynamic.patches, host.patches),
             layout,
             int(late.find("runtime.unreachableMethod", 1)),
             program.lookup,
@@ -288,17 +309,27 @@ def _extra_roots(program: Program, cgo: Cgo, options: LinkOptions) -> I4:
     return roots[roots > 0].astype(np.int32)
 
 
-def _imports(cgo: Cgo, row_of_slot: I4) -> Imports:
+def _imports(cgo: Cgo, row_of_slot: I4, host: HostRows) -> Imports:
     """The live symbols that dylibs define, in row order."""
-    rows = sorted((int(row_of_slot[s]), i) for s, i in cgo.imports.items() if row_of_slot[s])
     number = {library: i + 1 for i, library in enumerate(cgo.dylibs)}
+    found = {
+        int(row_of_slot[slot]): (entry.name, number.get(entry.library, FLAT_LOOKUP), False)
+        for slot, entry in cgo.imports.items()
+        if row_of_slot[slot]
+    } | host.imports
+    rows = sorted(found)
+    library = {i + 1: name for i, name in enumerate(cgo.dylibs)}
+    names = [
+        symtab_pass.import_name(
+            b"_" + found[row][0].encode("utf-8", "surrogateescape"), library.get(found[row][1], "")
+        )
+        for row in rows
+    ]
     return Imports(
-        symbol=np.array([row for row, _ in rows], np.int32),
-        name=[
-            symtab_pass.import_name(b"_" + entry.name.encode(), entry.library) for _, entry in rows
-        ],
-        ordinal=np.array([number.get(entry.library, -2) for _, entry in rows], np.int32),
-        weak=np.zeros(len(rows), np.bool_),
+        symbol=np.array(rows, np.int32),
+        name=names,
+        ordinal=np.array([found[row][1] for row in rows], np.int32),
+        weak=np.array([found[row][2] for row in rows], np.bool_),
         dylibs=cgo.dylibs,
     )
 

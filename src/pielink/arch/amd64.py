@@ -57,6 +57,8 @@ class Formula(IntEnum):
     TARGET_SIZE = 4  # size of the target + A
     CONSTANT = 5  # A
     TLS = 6  # TLS_OFFSET + A
+    DIFFERENCE = 7  # S + A - the target of the relocation that follows
+    TLV_OFFSET = 8  # S + A - start of the thread-local template
 
 
 FORMULAS = {
@@ -70,6 +72,8 @@ FORMULAS = {
     Reloc.GOTPCREL: Formula.PC_RELATIVE,
     Reloc.CONST: Formula.CONSTANT,
     Reloc.TLS_LE: Formula.TLS,
+    Reloc.DELTA: Formula.DIFFERENCE,
+    Reloc.TLV_OFFSET: Formula.TLV_OFFSET,
 }
 
 

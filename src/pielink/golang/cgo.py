@@ -16,6 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+
 from pielink.errors import Problems
 from pielink.program import Program
 from pielink.tables import ABI0, ABI_INTERNAL, BLOCK_NONPKG_REF, Kind
@@ -61,7 +63,9 @@ class Cgo:
     """All directives, by slot."""
 
     imports: dict[int, Import] = field(default_factory=dict)
+    imports_by_name: dict[str, Import] = field(default_factory=dict)  # those of host objects, too
     exports: dict[int, Export] = field(default_factory=dict)
+    export_slots: dict[bytes, int] = field(default_factory=dict)  # static exports by Go name
     static_imports: set[int] = field(default_factory=set)  # slots that host objects define
     dylibs: list[str] = field(default_factory=list)  # in the order of first mention
     ldflags: list[str] = field(default_factory=list)
@@ -80,22 +84,31 @@ def read_directives(program: Program, directives: list[Directive], problems: Pro
         verb, count = directive.words[0], len(directive.words)
         fewest, most = _WORDS.get(verb, (1, 0))
         if not fewest <= count <= most:
-            problems.add(f"invalid cgo directive: {directive.words}", directive.file)
+            problems.add(f"invalid cgo directive: {' '.join(directive.words)}", directive.file)
             continue
         slot = slots[directive.words[1].encode(), _version(directive)]
         if verb == "cgo_import_dynamic":
             _import(program, cgo, slot, directive)
         elif verb == "cgo_import_static":
             cgo.static_imports.add(slot)
+            program.slots.kind[slot] = Kind.HOST_OBJECT
         elif verb == "cgo_ldflag":
             cgo.ldflags.append(directive.words[1])
         elif verb != "cgo_dynamic_linker":
             _export(program, cgo, slot, directive, problems)
     for unknown in (cgo.imports, cgo.exports):
         unknown.pop(0, None)  # nobody refers to the name, so nobody needs it
-    for slot in cgo.imports:
-        program.slots.kind[slot] = Kind.DYNIMPORT
+    _set_kinds(program, cgo)
     return cgo
+
+
+def _set_kinds(program: Program, cgo: Cgo) -> None:
+    """What is imported is no longer what Go declares: a variable without a value, or nothing."""
+    slots = program.slots
+    declared = np.array(sorted({*cgo.imports, *cgo.static_imports} - {0}), np.int32)
+    slots.kind[declared] = Kind.UNDEFINED
+    slots.size[declared] = slots.data_size[declared] = 0
+    slots.kind[list(cgo.imports)] = Kind.DYNIMPORT
 
 
 def _version(directive: Directive) -> int:
@@ -112,8 +125,10 @@ def _import(program: Program, cgo: Cgo, slot: int, directive: Directive) -> None
         program.slots.block[slot] != BLOCK_NONPKG_REF
     ):
         return  # defined in Go after all
-    elif slot not in cgo.imports or not slot:  # the first directive counts
-        cgo.imports[slot] = Import((remote or local).partition("#")[0], library)
+    else:  # the first directive counts
+        entry = Import((remote or local).partition("#")[0], library)
+        cgo.imports.setdefault(slot, entry)
+        cgo.imports_by_name.setdefault(local, entry)
     if library and library not in cgo.dylibs:
         cgo.dylibs.append(library)
 
@@ -123,7 +138,9 @@ def _export(
 ) -> None:
     local, remote, abi = [*directive.words[1:], *[""] * 3][:3]
     if abi and abi not in _ABIS:
-        problems.add(f"bad ABI in cgo_export directive: {directive.words}", directive.file)
+        problems.add(
+            f"bad ABI in cgo_export directive: {' '.join(directive.words)}", directive.file
+        )
         return
     cgo.imports.pop(slot, None)  # an export overrides an import
     known = cgo.exports.setdefault(slot, Export(remote or local))
@@ -133,4 +150,7 @@ def _export(
             directive.file,
             local,
         )
-    known.dynamic |= directive.words[0] == "cgo_export_dynamic"
+    if directive.words[0] == "cgo_export_dynamic":
+        known.dynamic = True
+    elif slot:
+        cgo.export_slots[local.encode()] = slot

@@ -29,7 +29,7 @@ class Arrangement(Record):
 def arrange(program: Program, symbols: Symbols, special: Bool, zerobase: int) -> Arrangement:
     """Order the data symbols of each kind. `zerobase` is the row of runtime.zerobase."""
     laid_out = (symbols.kind > Kind.TEXT_END) & (symbols.kind < Kind.FIRST_UNALLOCATED)
-    laid_out &= ~special & (symbols.name_size > 0)
+    laid_out &= ~special & ((symbols.name_size > 0) | (symbols.slot == 0))
     rows = np.flatnonzero(laid_out).astype(np.int32)
     size = symbols.size[rows] * 2
     size[rows == zerobase] = 1

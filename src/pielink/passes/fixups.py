@@ -6,6 +6,7 @@ What a relocation becomes depends on its type and on whether its target comes fr
 |---|---|---|
 | CALL | resolved | goes to a stub, which jumps through a GOT entry |
 | PCREL of a LEA instruction | resolved | the LEA becomes a load of the GOT entry |
+| GOTPCREL (host objects) | goes to a GOT entry | the same |
 | ADDR, 8 bytes | rebase, in a PIE | bind |
 | anything else | resolved, if that needs no base address | error |
 
@@ -32,6 +33,7 @@ from pielink.tables import (
     Kind,
     Layout,
     Memory,
+    NewReloc,
     Objects,
     Record,
     Reloc,
@@ -92,10 +94,11 @@ def fixups(
     code = used[relocs.type[used] != Reloc.ADDR]
     calls = relocs.type[code] == Reloc.CALL
     made = _make_stubs(relocs.target[code], calls, len(symbols), pie, lazy)
+    _fill_got(symbols, made)
     new_symbols, new_relocs = extend(
         symbols, _through_stubs(relocs, code, calls, made), memory, made.made
     )
-    loads = code[~calls]
+    loads = code[relocs.type[code] == Reloc.PCREL]
     patches = Patches(
         relocs.owner[loads],
         relocs.offset[loads] - amd64.OPCODE_BEFORE_DISPLACEMENT,
@@ -113,6 +116,14 @@ def _make_stubs(target: I4, calls: Bool, first: int, pie: bool, lazy: bool) -> S
     return stubs_at_load(_first_uses(target), stubs, first, pie)
 
 
+def _fill_got(symbols: Symbols, made: Stubs) -> None:
+    """Let GOT entries of symbols in the image hold their addresses."""
+    entries = np.flatnonzero(made.got < len(symbols))
+    entries = entries[symbols.kind[made.got[entries]] != Kind.DYNIMPORT]
+    relocs = [NewReloc(i * amd64.POINTER_SIZE, int(made.got[i])) for i in entries.tolist()]
+    made.made[0] = made.made[0]._replace(relocs=relocs)
+
+
 def _through_stubs(relocs: Relocs, code: I4, calls: Bool, made: Stubs) -> Relocs:
     """Direct the relocations in the rows `code` to the stub, or else the GOT entry, they need."""
     target, addend = relocs.target.copy(), relocs.addend.copy()
@@ -122,14 +133,15 @@ def _through_stubs(relocs: Relocs, code: I4, calls: Bool, made: Stubs) -> Relocs
     ):
         order = np.argsort(entries, kind="stable")
         place = order[np.searchsorted(entries[order], relocs.target[rows])] if len(rows) else rows
-        target[rows], addend[rows] = symbol, place * size
+        target[rows] = symbol
+        addend[rows] += place * size
     return with_columns(relocs, target=target, addend=addend)
 
 
 def _uses(symbols: Symbols, relocs: Relocs, text: I4) -> I4:
-    """Rows of the relocations against dylib symbols, in Go's order of visiting them."""
-    imported = symbols.kind == Kind.DYNIMPORT
-    rows = np.flatnonzero(imported[relocs.target] & (relocs.target > 0) & (relocs.size > 0))
+    """Rows of the relocations that go to dylib symbols or a GOT entry, in Go's order of visits."""
+    imported = (symbols.kind == Kind.DYNIMPORT)[relocs.target] | (relocs.type == Reloc.GOTPCREL)
+    rows = np.flatnonzero(imported & (relocs.target > 0) & (relocs.size > 0))
     owner = relocs.owner[rows]
     rank = symbols.kind[owner].astype(np.int64) << 32 | owner
     position = np.zeros(len(symbols), np.int64)
@@ -157,6 +169,7 @@ def _check_uses(
     owner, kind = relocs.owner[used], relocs.type[used]
     code = is_text(symbols.kind[owner])
     call, load, pointer = (kind == t for t in (Reloc.CALL, Reloc.PCREL, Reloc.ADDR))
+    entry = kind == Reloc.GOTPCREL
     opcode_offset = relocs.offset[used] - amd64.OPCODE_BEFORE_DISPLACEMENT
     inside = (opcode_offset >= 0) & (opcode_offset < symbols.data_size[owner])
     place = np.where(inside, symbols.data_offset[owner] + opcode_offset, 0)
@@ -164,7 +177,7 @@ def _check_uses(
     whole = relocs.size[used] == amd64.POINTER_SIZE
     shifted = relocs.addend[used] != 0
     reasons = (
-        (~(call | load | pointer), "this type of relocation cannot reach into a dylib"),
+        (~(call | load | pointer | entry), "this type of relocation cannot reach into a dylib"),
         ((call | load) & shifted, "code cannot refer to an address inside a dylib's symbol"),
         ((call | load) & ~code, "data cannot hold a distance to a dylib's symbol"),
         (load & code & ~lea, "only LEA can take the address of a dylib's symbol"),
@@ -238,7 +251,8 @@ def _pointers(symbols: Symbols, relocs: Relocs, used: I4, made: Stubs, pie: bool
     inside &= symbols.kind[relocs.owner[rebase]] < Kind.FIRST_UNALLOCATED
     rebase = rebase[inside]
     bind = used[relocs.type[used] == Reloc.ADDR]
-    entry_offset = np.arange(len(got), dtype=np.int32) * amd64.POINTER_SIZE
+    imported = np.flatnonzero(symbols.kind[got] == Kind.DYNIMPORT)
+    got, entry_offset = got[imported], imported.astype(np.int32) * amd64.POINTER_SIZE
     return Pointers(
         rebase_symbol=relocs.owner[rebase],
         rebase_offset=relocs.offset[rebase],

@@ -305,7 +305,7 @@ def uuid_of(kind: str, build_id: str, parts: list[bytes | memoryview]) -> bytes 
     if kind == "none":
         return None
     if kind == "gobuildid":
-        digest = hashlib.sha256(build_id.encode())
+        digest = hashlib.sha256(build_id.encode("utf-8", "surrogateescape"))
     elif kind.startswith("0x") and len(kind) >= 2 + 2 * 16:
         return bytes.fromhex(kind[2:])
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pielink.golang.markers import Edge, Marker
+from pielink.passes.hostrows import Interior
 from pielink.passes.layout import Placed
 from pielink.tables import Kind, Layout, Symbols, with_columns
 
@@ -37,6 +38,14 @@ def place_markers(
         row, end_row = find(f"runtime.{name}"), find(f"runtime.e{name}")
         address[end_row] = address[row] + symbols.size[row]
         section[end_row] = section[row]
+    return with_columns(layout, address=address, section=section)
+
+
+def place_interior(layout: Layout, interior: Interior) -> Layout:
+    """The layout with addresses and sections of rows that lie inside other rows."""
+    address, section = layout.address.copy(), layout.section.copy()
+    address[interior.row] = address[interior.carrier] + interior.offset
+    section[interior.row] = section[interior.carrier]
     return with_columns(layout, address=address, section=section)
 
 

@@ -153,10 +153,21 @@ def _values(inputs: Inputs, rows: I4, slide: int) -> I8:
     value[at] = addend[at]
     at = np.flatnonzero(formula == Formula.TLS)
     value[at] = addend[at] + amd64.TLS_OFFSET
+    at = np.flatnonzero(formula == Formula.DIFFERENCE)
+    value[at] -= address.take(relocs.target[rows[at] + 1])
+    at = np.flatnonzero(formula == Formula.TLV_OFFSET)
+    value[at] -= _tlv_template(layout) + slide
     # dyld is not told of these, so they do not slide: nobody calls what was not reached.
     value[unreached] -= slide
     value[unreached[relocs.type[rows[unreached]] == Reloc.METHODOFF]] = -1
     return value
+
+
+def _tlv_template(layout: Layout) -> int:
+    """The address at which the initial values of thread-locals begin."""
+    kinds = layout.sections.flags & macho.SECTION_TYPE
+    template = np.isin(kinds, (macho.S_THREAD_LOCAL_REGULAR, macho.S_THREAD_LOCAL_ZEROFILL))
+    return int(layout.sections.address[template].min(initial=1 << 62))
 
 
 def _store(image: U1, offset: I8, value: I8, width: int) -> None:

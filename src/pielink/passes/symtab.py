@@ -124,7 +124,7 @@ def symtab(
     exported, tail = _exported(layout, exports, len(strings))
     strings += tail
     undefined, symbol, tail = _undefined(imports, len(strings))
-    index = np.zeros(len(symbols), np.uint32)
+    index = np.full(len(symbols), macho.INDIRECT_SYMBOL_LOCAL, np.uint32)
     index[symbol] = np.arange(len(symbol)) + len(locals_) + len(exported)
     return SymbolTable(
         entries=np.concatenate([locals_, exported, undefined]),
@@ -163,7 +163,7 @@ def visible(memory: Memory, objects: Objects, symbols: Symbols, layout: Layout) 
     first = memory.bytes[symbols.name_offset]
     nameless = (symbols.name_size == 0) | (first == ord("."))
     shown = is_text(symbols.kind) | ~(merged | file_local | nameless)
-    shown &= layout.section > 0
+    shown &= (layout.section > 0) & (symbols.name_size > 0)
     for row in np.flatnonzero(made & shown).tolist():
         name = memory.get(int(symbols.name_offset[row]), int(symbols.name_size[row]))
         shown[row] = name not in HIDDEN_NAMES

@@ -1,0 +1,204 @@
+"""Host objects, the output of C compilers: which there are, and what they share with Go.
+
+The native passes turn them into atoms. Here names meet: C calls the symbol _f what Go calls f.
+Go's live code says which host symbols are needed; host code that is live says which Go symbols
+are needed in turn, which can make more Go code live; so both walks alternate until nothing is
+new. What neither defines comes from a dylib: as a cgo directive says, or as the stubs of the
+libraries say.
+
+Objects that Go's own linker can link stay whole: one atom a section, as there. Objects with
+anything that it refuses or drops are split into atoms, and unused ones are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pielink.errors import Problems
+from pielink.formats import macho
+from pielink.formats.machobj import MachObject
+from pielink.golang.cgo import Cgo
+from pielink.native import select
+from pielink.native.prepare import Prepared, prepare
+from pielink.native.tables import NameKind
+from pielink.passes.libraries import Libraries
+from pielink.passes.reach import Reach
+from pielink.passes.read import Inputs
+from pielink.program import Program
+from pielink.tables import ABI0, I4, I8, Kind
+
+# Sections that Go's linker does not know what to do with.
+_SPECIAL_TYPES = (
+    macho.S_MOD_INIT_FUNC_POINTERS,
+    macho.S_MOD_TERM_FUNC_POINTERS,
+    macho.S_INIT_FUNC_OFFSETS,
+    macho.S_THREAD_LOCAL_REGULAR,
+    macho.S_THREAD_LOCAL_ZEROFILL,
+    macho.S_THREAD_LOCAL_VARIABLES,
+    macho.S_COALESCED,
+    macho.S_GB_ZEROFILL,
+)
+
+
+def go_name(name: bytes) -> bytes:
+    """What Go calls a host symbol."""
+    return name[1:] if name[:1] == b"_" and len(name) > 1 else name
+
+
+def host_name(name: bytes) -> bytes:
+    """What host objects call a Go symbol."""
+    return b"_" + name
+
+
+@dataclass(slots=True)
+class HostCode:
+    """The host objects of a link, and where the names come from that they leave open."""
+
+    prepared: Prepared
+    whole: bool  # one atom a section
+    packages: list[str]  # of each file of prepared.host
+    go_slots: dict[int, int] = field(default_factory=dict)  # row in names -> slot
+    imports: dict[int, tuple[str, int, bool]] = field(default_factory=dict)
+    # row in names -> (name without underscore, library ordinal, weak)
+
+
+def read_host_objects(
+    inputs: Inputs, cgo: Cgo, program: Program, libraries: Libraries, wanted: list[bytes]
+) -> tuple[list[MachObject], list[str]]:
+    """Read the host members of archives, and what the linker flags of cgo name.
+
+    `wanted` are host names that Go refers to. Returns the objects and the package of each.
+    """
+    memory = inputs.memory
+    sources = [
+        select.Source(member.name, memory.bytes[member.offset : member.offset + member.size])
+        for member in inputs.host_objects
+    ]
+    packages = {member.name: member.package for member in inputs.host_objects}
+    for path, data, force in libraries.static:
+        start = memory.add(data, 16)
+        sources.append(select.Source(path, memory.bytes[start : start + len(data)], force))
+
+    def elsewhere(name: bytes) -> bool:
+        return _go_slot(program, cgo, name) != 0
+
+    found = select.load_objects(sources, wanted, defined_elsewhere=elsewhere, objc=libraries.objc)
+    return found, [packages.get(file.name, "") for file in found]
+
+
+def is_plain(files: list[MachObject]) -> bool:
+    """Whether Go's own linker could link the objects, and lose nothing."""
+    for file in files:
+        types = file.sections["flags"] & macho.SECTION_TYPE
+        if np.isin(types, _SPECIAL_TYPES).any():
+            return False
+        if np.isin(file.sections["sectname"], [b"__gcc_except_tab", b"__objc_imageinfo"]).any():
+            return False
+        symbols = file.symbols
+        external = (symbols["type"] & macho.N_EXT) != 0
+        undefined = (symbols["type"] & (macho.N_STAB | macho.N_TYPE)) == macho.N_UNDF
+        if (external & undefined & (symbols["value"] > 0)).any():  # commons
+            return False
+        if ((symbols["desc"] & macho.N_WEAK_DEF) != 0)[external & ~undefined].any():
+            return False
+    return True
+
+
+def base_of(files: list[MachObject], inputs: Inputs) -> I8:
+    """Where the bytes of each object are in the flat memory."""
+    start = inputs.memory.bytes.ctypes.data
+    return np.array([file.data.ctypes.data - start for file in files], np.int64)
+
+
+def link_host(
+    inputs: Inputs,
+    program: Program,
+    cgo: Cgo,
+    libraries: Libraries,
+    find_live: Callable[[I4], Reach],
+    problems: Problems,
+) -> tuple[HostCode | None, Reach]:
+    """Find what is live on both sides.
+
+    `find_live` walks Go's symbols from its roots and from the slots that it is given. Names that
+    nobody defines go into `problems`.
+    """
+    extra = np.zeros(0, np.int32)
+    reached = find_live(extra)
+    if not inputs.host_objects and not libraries.static:
+        return None, reached
+    files, packages = read_host_objects(
+        inputs, cgo, program, libraries, wanted_names(program, reached)
+    )
+    whole = is_plain(files)
+    base = base_of(files, inputs)
+    while True:
+        wanted = wanted_names(program, reached)
+        prepared = prepare(
+            files,
+            wanted,
+            problems,
+            whole=np.full(len(files), whole),
+            contents=inputs.memory.bytes,
+            base=base,
+        )
+        problems.raise_if_any()
+        code = HostCode(prepared, whole, packages)
+        _find_open_names(program, cgo, libraries, code, problems)
+        needed = np.unique(np.array(list(code.go_slots.values()), np.int32))
+        if np.isin(needed, extra).all():
+            break
+        extra = needed
+        reached = find_live(extra)
+    problems.raise_if_any()
+    return code, reached
+
+
+def wanted_names(program: Program, reached: Reach) -> list[bytes]:
+    """Host names of the live Go symbols that Go does not define."""
+    slots = program.slots
+    open_ = reached.reachable & (slots.version == ABI0) & (slots.name_size > 0)
+    open_ &= slots.kind == Kind.UNDEFINED
+    return [host_name(program.name(slot)) for slot in np.flatnonzero(open_).tolist()]
+
+
+def _go_slot(program: Program, cgo: Cgo, name: bytes) -> int:
+    """The Go symbol that host objects call `name`; 0 if Go defines none."""
+    known = cgo.export_slots.get(go_name(name))
+    slot = known if known is not None else int(program.lookup([(go_name(name), ABI0)])[0])
+    slots = program.slots
+    return slot if slot and slots.kind[slot] not in (Kind.DYNIMPORT, Kind.UNDEFINED) else 0
+
+
+def _find_open_names(
+    program: Program, cgo: Cgo, libraries: Libraries, code: HostCode, problems: Problems
+) -> None:
+    """Say for each name that live host code needs and no object defines where it comes from."""
+    names, text = code.prepared.names, code.prepared.names.text()
+    for row in np.flatnonzero(code.prepared.needed).tolist():
+        if names.kind[row] != NameKind.UNDEFINED:
+            continue
+        name, weak = text[row], bool(names.weak_reference[row])
+        if slot := _go_slot(program, cgo, name):
+            code.go_slots[row] = slot
+            continue
+        directive = cgo.imports_by_name.get(go_name(name).decode("utf-8", "surrogateescape"))
+        remote = directive.name if directive else go_name(name).decode("utf-8", "surrogateescape")
+        library = directive.library if directive else ""
+        ordinal, weak_library = libraries.ordinal(remote, library)
+        if ordinal is None and directive is None and not weak:
+            problems.add("undefined symbol", _referrer(code, row), name.decode("utf-8", "replace"))
+            continue
+        code.imports[row] = (remote, -2 if ordinal is None else ordinal, weak or weak_library)
+
+
+def _referrer(code: HostCode, name: int) -> str:
+    """The first file with a live reference to a name."""
+    relocs, host = code.prepared.relocs, code.prepared.host
+    rows = np.flatnonzero(relocs.name == name)
+    if not len(rows):
+        return ""
+    return host.file_name(int(code.prepared.atoms.section[relocs.atom[rows[0]]]))

@@ -1,0 +1,321 @@
+"""Live host code as rows of the linker's tables, so that all later passes treat it like Go's.
+
+An atom becomes a carrier: a row with contents and relocations that layout gives a place. The
+symbols in it become interior rows, which have no room of their own: their address is that of the
+carrier plus an offset. If Go refers to a host symbol there is a row for it already, undefined so
+far, and that row becomes the interior one.
+
+Where a section goes follows Go's linker (cmd/link/internal/loadmacho): code to __text, other
+__TEXT to read-only data, __bss to zero-fill data without pointers, other __DATA to data without
+pointers. Sections that mean something to dyld or to the runtime of C++ and Objective-C keep their
+names and flags: see `own_section`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from pielink.formats import macho
+from pielink.native.relocs import LEA, relax, relaxable
+from pielink.native.tables import NONE, RelocKind
+from pielink.native.tables import Relocs as HostRelocs
+from pielink.passes.fixups import Patches
+from pielink.passes.host import HostCode, go_name
+from pielink.program import Program
+from pielink.tables import (
+    ABI0,
+    I4,
+    I8,
+    NO_TARGET,
+    STATIC,
+    U1,
+    Bool,
+    Kind,
+    Memory,
+    NewSymbol,
+    Reloc,
+    Relocs,
+    Symbols,
+    concatenate,
+    extend,
+    take,
+    with_columns,
+)
+
+# What a host relocation becomes. Displacements count from the end of the field here; a bias that
+# goes beyond it moves into the addend.
+_TYPES = np.zeros(len(RelocKind), np.uint16)
+_TYPES[RelocKind.ABSOLUTE] = Reloc.ADDR
+_TYPES[RelocKind.PCREL] = Reloc.PCREL
+_TYPES[RelocKind.BRANCH] = Reloc.CALL
+_TYPES[[RelocKind.GOT, RelocKind.GOT_LOAD, RelocKind.TLV]] = Reloc.GOTPCREL
+_TYPES[RelocKind.DELTA] = Reloc.DELTA
+_TYPES[RelocKind.TLV_OFFSET] = Reloc.TLV_OFFSET
+
+
+@dataclass(frozen=True, slots=True)
+class Interior:
+    """Rows that lie inside other rows."""
+
+    row: I4
+    carrier: I4
+    offset: I8
+
+
+@dataclass(frozen=True, slots=True)
+class HostRows:
+    """What the host objects added to the tables."""
+
+    carriers: I4  # row of each atom, 0 for those that are not live
+    text: I4  # carriers of code, in order
+    interior: Interior
+    patches: Patches
+    imports: dict[int, tuple[str, int, bool]]  # row -> name without underscore, ordinal, weak
+
+    @classmethod
+    def none(cls) -> HostRows:
+        """Nothing at all."""
+        rows, places = np.zeros(0, np.int32), np.zeros(0, np.int64)
+        patches = Patches(rows, rows, np.zeros(0, np.uint8))
+        return cls(rows, rows, Interior(rows, rows, places), patches, {})
+
+    def functions(self, text: I4, address: I8) -> I4:
+        """All functions by address: `text`, with the functions inside of carriers in their place.
+
+        `address` has those of `text`, and gets those of interior rows.
+        """
+        if not len(self.text):
+            return text
+        inside = np.isin(self.interior.carrier, self.text)
+        rows = self.interior.row[inside]
+        address[rows] = address[self.interior.carrier[inside]] + self.interior.offset[inside]
+        both = np.concatenate([text[~np.isin(text, self.text)], rows])
+        return both[np.argsort(address[both], kind="stable")]
+
+
+def add_host_rows(
+    program: Program, symbols: Symbols, relocs: Relocs, row_of_slot: I4, code: HostCode
+) -> tuple[Symbols, Relocs, HostRows]:
+    """Append the live atoms, their symbols, and the dylib symbols that they need."""
+    memory, prepared = program.memory, code.prepared
+    host, atoms = prepared.host, prepared.atoms
+    live = np.flatnonzero(prepared.live & wanted_sections(code)[atoms.section]).astype(np.int32)
+    carriers = np.zeros(len(atoms), np.int32)
+    carriers[live] = len(symbols) + np.arange(len(live))
+    symbols = concatenate(symbols, _carriers(memory, code, live))
+    symbols, interior = _interior(program, symbols, row_of_slot, code, carriers)
+    new = [NewSymbol(name, Kind.DYNIMPORT) for name, _, _ in code.imports.values()]
+    row_of_name = np.full(len(prepared.names) + 1, NO_TARGET, np.int32)
+    for name_row, slot in code.go_slots.items():
+        row_of_name[name_row] = row_of_slot[slot]
+    first = len(symbols)
+    row_of_name[list(code.imports)] = first + np.arange(len(new))
+    symbols, relocs = extend(symbols, relocs, memory, new)
+    exported = ~prepared.names.private if not code.whole else np.zeros(len(prepared.names), bool)
+    rows, lea_atom, lea_offset = relax(
+        prepared.relocs, relaxable(host, atoms, prepared.relocs, prepared.names, exported)
+    )
+    rows = _kept(rows, carriers)
+    added = _relocs(rows, carriers, row_of_name)
+    start = np.searchsorted(added.owner, np.arange(len(symbols)), side="left") + len(relocs)
+    count = np.bincount(added.owner, minlength=len(symbols))
+    owns = count > 0
+    symbols = with_columns(
+        symbols,
+        reloc_start=np.where(owns, start, symbols.reloc_start),
+        reloc_count=np.where(owns, count, symbols.reloc_count),
+    )
+    patches = Patches(
+        carriers[lea_atom], lea_offset.astype(np.int32), np.full(len(lea_atom), LEA, np.uint8)
+    )
+    kept = patches.symbol > 0
+    patches = Patches(patches.symbol[kept], patches.offset[kept], patches.value[kept])
+    is_code = symbols.kind[carriers[live]] == Kind.TEXT
+    imports = {first + i: found for i, found in enumerate(code.imports.values())}
+    made = HostRows(carriers, carriers[live][is_code], interior, patches, imports)
+    return symbols, concatenate(relocs, added), made
+
+
+def wanted_sections(code: HostCode) -> Bool:
+    """Which sections of host objects are part of the image."""
+    sections = code.prepared.host.sections
+    inside = np.isin(sections.segment, [b"__TEXT", b"__DATA", b"__DATA_CONST"])
+    wanted: Bool = inside & (sections.name != b"__eh_frame")
+    return wanted
+
+
+def section_kinds(code: HostCode) -> U1:
+    """The Kind of each section of host objects."""
+    sections = code.prepared.host.sections
+    kind = np.full(len(sections.file), Kind.NOPTR_DATA, np.uint8)
+    zero = np.isin(sections.flags & macho.SECTION_TYPE, (macho.S_ZEROFILL, macho.S_GB_ZEROFILL))
+    kind[(sections.name == b"__bss") | (zero & (not code.whole))] = Kind.NOPTR_BSS
+    kind[sections.segment == b"__TEXT"] = Kind.RODATA
+    kind[(sections.segment == b"__DATA_CONST") & ~zero] = Kind.RODATA
+    kind[(sections.segment == b"__TEXT") & (sections.name == b"__text")] = Kind.TEXT
+    return kind
+
+
+def _carriers(memory: Memory, code: HostCode, live: I4) -> Symbols:
+    """One row for each live atom."""
+    host, atoms = code.prepared.host, code.prepared.atoms
+    section = atoms.section[live]
+    count = len(live)
+    names = [_carrier_name(code, s) if code.whole else b"" for s in section.tolist()]
+    data = np.where(host.sections.data[section] == NONE, 0, host.sections.data[section])
+    data = data + np.where(data > 0, atoms.offset[live], 0)
+    align = np.where(
+        atoms.align[live] == 0, 0 if code.whole else 1, 1 << atoms.align[live].astype(np.int64)
+    )
+    zeros, none = np.zeros(count, np.int32), np.zeros(count, np.int64)
+    return Symbols(
+        slot=zeros,
+        object=zeros,
+        name_offset=np.array([memory.add(name, 1) for name in names], np.int64),
+        name_size=np.array([len(name) for name in names], np.uint32),
+        version=np.full(count, STATIC, np.uint16),
+        kind=section_kinds(code)[section],
+        flags=zeros.astype(np.uint8),
+        flags2=zeros.astype(np.uint8),
+        local=np.ones(count, np.bool_),
+        size=atoms.size[live],
+        align=align.astype(np.uint32),
+        data_offset=data,
+        data_size=np.where(data > 0, atoms.size[live], 0),
+        reloc_start=none,
+        reloc_count=none,
+        aux_start=none,
+        aux_count=none,
+    )
+
+
+def _carrier_name(code: HostCode, section: int) -> bytes:
+    """As Go's linker calls a section: package(segment/section)."""
+    sections = code.prepared.host.sections
+    file = int(sections.file[section])
+    package = code.packages[file] if file >= 0 else ""
+    title = b"/".join([sections.segment[section], sections.name[section]])
+    return package.encode() + b"(" + title + b")"
+
+
+def _interior(
+    program: Program, symbols: Symbols, row_of_slot: I4, code: HostCode, carriers: I4
+) -> tuple[Symbols, Interior]:
+    """Rows for the symbols inside of live atoms: those of Go that were undefined, or new ones."""
+    prepared = code.prepared
+    host, names, placement = prepared.host, prepared.names, prepared.placement
+    table = host.symbols
+    defined = (table.section != NONE) & (placement.atom != NONE) & (table.name_size > 0)
+    defined &= (table.type & macho.N_STAB) == 0
+    defined[defined] = carriers[placement.atom[defined]] > 0
+    name = names.of_symbol
+    external = defined & (name != NONE)
+    lost = external.copy()
+    lost[external] = names.symbol[name[external]] != np.flatnonzero(external)
+    rows = np.flatnonzero(defined & ~lost)
+    carrier, offset = carriers[placement.atom[rows]], placement.offset[rows]
+    order = np.lexsort((offset, carrier))
+    rows, carrier, offset = rows[order], carrier[order], offset[order]
+    skip = np.where(host.contents[table.name[rows]] == ord("_"), 1, 0)
+    skip[table.name_size[rows] < 2] = 0
+    known = _known_rows(program, row_of_slot, code, rows)
+    new = known == 0
+    row = np.where(new, len(symbols) + np.cumsum(new) - 1, known).astype(np.int32)
+    kind, size = symbols.kind[carrier], _sizes(symbols, carrier, offset)
+    count = int(new.sum())
+    zeros, none = np.zeros(count, np.int32), np.zeros(count, np.int64)
+    added = Symbols(
+        slot=zeros,
+        object=zeros,
+        name_offset=(table.name[rows] + skip)[new],
+        name_size=(table.name_size[rows] - skip).astype(np.uint32)[new],
+        version=np.where(external[rows], ABI0, STATIC).astype(np.uint16)[new],
+        kind=kind[new],
+        flags=zeros.astype(np.uint8),
+        flags2=zeros.astype(np.uint8),
+        local=~external[rows][new],
+        size=size[new],
+        align=np.ones(count, np.uint32),
+        data_offset=none,
+        data_size=none,
+        reloc_start=none,
+        reloc_count=none,
+        aux_start=none,
+        aux_count=none,
+    )
+    kinds, sizes = symbols.kind.copy(), symbols.size.copy()
+    kinds[known[~new]], sizes[known[~new]] = kind[~new], size[~new]
+    symbols = concatenate(with_columns(symbols, kind=kinds, size=sizes), added)
+    return symbols, Interior(row, carrier, offset)
+
+
+def _known_rows(program: Program, row_of_slot: I4, code: HostCode, rows: I8) -> I4:
+    """The rows that Go's references to these host symbols have; 0 where there is none."""
+    host, names = code.prepared.host, code.prepared.names
+    known = np.zeros(len(rows), np.int32)
+    external = np.flatnonzero(names.of_symbol[rows] != NONE)
+    keys = [(go_name(host.symbol_name(int(rows[i]))), ABI0) for i in external.tolist()]
+    if keys:
+        known[external] = row_of_slot[program.lookup(keys)]
+    return known
+
+
+def _sizes(symbols: Symbols, carrier: I4, offset: I8) -> I8:
+    """A symbol reaches to the next one in its carrier, or to the carrier's end."""
+    end = symbols.size[carrier]
+    following = np.append(carrier[1:] == carrier[:-1], False)
+    end[following] = np.append(offset[1:], 0)[following]
+    size: I8 = end - offset
+    return size
+
+
+def _kept(rows: HostRelocs, carriers: I4) -> HostRelocs:
+    """The relocations of atoms that are in the image."""
+    kept = carriers[rows.atom] > 0
+    return HostRelocs(*(getattr(rows, column.name)[kept] for column in fields(rows)))
+
+
+def _relocs(rows: HostRelocs, carriers: I4, row_of_name: I4) -> Relocs:
+    """Host relocations in the linker's form, those of a carrier together.
+
+    A DELTA takes two rows: its own, then a marker of size 0 with what is subtracted.
+    """
+    target = np.where(
+        rows.target != NONE, np.append(carriers, 0)[rows.target], row_of_name[rows.name]
+    )
+    number = (rows.target == NONE) & (rows.name == NONE)
+    kind = np.where(number & (rows.kind == RelocKind.ABSOLUTE), Reloc.CONST, _TYPES[rows.kind])
+    relative = (rows.kind >= RelocKind.PCREL) & (rows.kind <= RelocKind.TLV)
+    bias = rows.bias.astype(np.int64) - rows.size
+    addend = rows.addend + rows.target_offset - np.where(relative, bias, 0)
+    owner = carriers[rows.atom]
+    delta = np.flatnonzero(rows.kind == RelocKind.DELTA)
+    minus = np.where(
+        rows.minus[delta] != NONE,
+        np.append(carriers, 0)[rows.minus[delta]],
+        row_of_name[rows.minus_name[delta]],
+    )
+    count = len(rows.atom)
+    table = Relocs(
+        owner=owner,
+        offset=rows.offset.astype(np.int32),
+        size=rows.size,
+        type=kind.astype(np.uint16),
+        weak=np.zeros(count, np.bool_),
+        addend=addend,
+        target=target.astype(np.int32),
+    )
+    markers = Relocs(
+        owner=owner[delta],
+        offset=rows.offset[delta].astype(np.int32),
+        size=np.zeros(len(delta), np.uint8),
+        type=np.full(len(delta), Reloc.MINUS, np.uint16),
+        weak=np.zeros(len(delta), np.bool_),
+        addend=np.zeros(len(delta), np.int64),
+        target=minus.astype(np.int32),
+    )
+    both = concatenate(table, markers)
+    place = np.append(2 * np.arange(count), 2 * delta + 1)
+    return take(both, np.lexsort((place, both.owner)))

@@ -1,0 +1,156 @@
+"""The libraries of a link with host objects: archives to take members from, dylibs to bind to.
+
+They are those that the linker flags of cgo name, those that its import directives load, and
+libSystem. Where no stub or SDK says what a dylib has, its name alone is used: symbols that no
+other library has are then looked up in all images when the program runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from pielink.errors import FormatError, LinkError, Problem, UsageError
+from pielink.formats import archive
+from pielink.formats.bounds import as_bytes
+from pielink.formats.dylib import Library
+from pielink.golang.cgo import Cgo
+from pielink.native import ldflags, libraries, libsearch, system_libraries
+from pielink.native.ldflags import Input, Kind, LinkerFlags
+from pielink.tables import U1
+
+
+@dataclass
+class Libraries:
+    """What a link can take code from and bind to."""
+
+    flags: LinkerFlags
+    paths: libsearch.SearchPaths
+    dylibs: list[str]  # install names in load order; grows as symbols bind to further ones
+    minos: int
+    weak: set[str] = field(default_factory=set)  # install names that may be missing
+    static: list[tuple[str, U1, bool]] = field(default_factory=list)  # path, bytes, force_load
+    groups: list[list[Library]] = field(default_factory=list)
+
+    @property
+    def objc(self) -> bool:
+        """Whether every archive member with Objective-C classes is linked (-ObjC)."""
+        return self.flags.objc
+
+    @cached_property
+    def linked(self) -> libraries.LinkedLibraries:
+        """What the dylibs export. FormatError if a stub is malformed or cannot be found."""
+        known = {group[0].install_name for group in self.groups}
+        groups = list(self.groups)
+        for name in self.dylibs:
+            if name not in known:
+                groups.append(_by_install_name(name, self.paths))
+        return libraries.link(groups, self.paths, self.minos)
+
+    def ordinal(self, name: str, library: str) -> tuple[int | None, bool]:
+        """The load order number (from 1) of the dylib that has `name` (without underscore).
+
+        `library` names the dylib, if a directive does. None: no dylib is known to have it. The
+        second result says whether it may be missing at run time.
+        """
+        weak = False
+        if not library:
+            export = self.linked.find(b"_" + name.encode("utf-8", "surrogateescape"))
+            if export is None:
+                return (-2, True) if name in self.flags.maybe_undefined else (None, False)
+            library, weak = export.dylib.install_name, export.weak_import
+        if library not in self.dylibs:
+            self.dylibs.append(library)
+        return self.dylibs.index(library) + 1, weak or library in self.weak
+
+
+def find_libraries(cgo: Cgo, minos: int) -> Libraries:
+    """Find what the linker flags name; `minos` is the deployment target as xxxx.yy.zz.
+
+    Raises LinkError for flags that cannot be obeyed and libraries that are not there.
+    """
+    try:
+        flags = ldflags.parse(cgo.ldflags)
+    except UsageError as error:
+        raise LinkError([Problem(str(error))]) from None
+    paths = libsearch.search_paths(
+        flags.library_dirs,
+        flags.framework_dirs,
+        flags.roots,
+        standard=not flags.no_standard_dirs,
+        dylibs_first=flags.dylibs_first,
+    )
+    found = Libraries(flags, paths, cgo.dylibs, minos)
+    for wanted in dict.fromkeys(flags.inputs):
+        _add(found, wanted)
+    return found
+
+
+def _add(found: Libraries, wanted: Input) -> None:
+    path = _path_of(found, wanted)
+    if path is None:
+        name = _system_name(wanted)
+        if name is None:
+            flag = {Kind.LIBRARY: "-l", Kind.FRAMEWORK: "-framework "}[wanted.kind]
+            remedy = "add its directory (-L, -F) or an SDK (-Wl,-syslibroot,DIR) to LDFLAGS"
+            raise LinkError([Problem(f"library not found; {remedy}", f"{flag}{wanted.name}")])
+        _add_dylib(found, [*_by_install_name(name, found.paths)], wanted.weak)
+        return
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise LinkError([Problem(f"cannot open file: {error.strerror}", str(path))]) from None
+    if archive.is_archive(data) or data[:4] in (b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe"):
+        group = _dylib_or_none(path)
+        if group is None:
+            content = as_bytes(data)
+            found.static.append((str(path), content, wanted.force_load or found.flags.all_load))
+            return
+        _add_dylib(found, group, wanted.weak)
+        return
+    _add_dylib(found, libraries.read_file(path), wanted.weak)
+
+
+def _dylib_or_none(path: Path) -> list[Library] | None:
+    """The library in a Mach-O file, or None if it is an object or an archive."""
+    try:
+        return libraries.read_file(path)
+    except FormatError:
+        return None
+
+
+def _add_dylib(found: Libraries, group: list[Library], weak: bool) -> None:
+    name = group[0].install_name
+    found.groups.append(group)
+    if name not in found.dylibs:
+        found.dylibs.append(name)
+    if weak:
+        found.weak.add(name)
+
+
+def _path_of(found: Libraries, wanted: Input) -> Path | None:
+    if wanted.kind is Kind.FILE:
+        return Path(wanted.name)
+    if wanted.kind is Kind.LIBRARY:
+        return libsearch.find_library(found.paths, wanted.name)
+    return libsearch.find_framework(found.paths, wanted.name)
+
+
+def _system_name(wanted: Input) -> str | None:
+    """The install name of a library that every macOS has."""
+    if wanted.kind is Kind.FRAMEWORK:
+        return system_libraries.framework_install_name(wanted.name)
+    if wanted.name in system_libraries.LIBSYSTEM_ALIASES:
+        return system_libraries.LIBSYSTEM
+    return system_libraries.LIBRARIES.get(wanted.name)
+
+
+def _by_install_name(name: str, paths: libsearch.SearchPaths) -> list[Library]:
+    """The library that is loaded under a name: its stub in an SDK, zig's libSystem, or unlisted."""
+    path = libsearch.find_install_name(paths, name, Path("/"))
+    if path is not None and paths.roots:
+        return libraries.read_file(path)
+    if name == system_libraries.LIBSYSTEM and libsearch.zig_libsystem_stub() is not None:
+        return libraries.libsystem()
+    return [libraries.unlisted(name)]
