@@ -111,6 +111,30 @@ def native_c_program(name: str, *flags: str, sources: Sequence[str] = ("main.c",
     return _compile_c(name + "-native", files, options, driver)
 
 
+def c_object(source: str) -> Path:
+    """The macOS object of tests/cases/SOURCE."""
+    name = source.replace("/", "-") + ".o"
+    options = ["-target", "x86_64-macos", "-O1", "-fno-sanitize=all", "-c"]
+    return _compile_c(name, [CASES / source], options, "cc")
+
+
+def libsystem_stub(root: Path, symbols: str) -> Path:
+    """A text stub of libSystem that exports `symbols`, at its place under `root`."""
+    out = root / "usr" / "lib" / "libSystem.B.tbd"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    names = ", ".join([*(f"_{name}" for name in symbols.split()), "dyld_stub_binder"])
+    out.write_text(f"""--- !tapi-tbd
+tbd-version: 4
+targets: [ x86_64-macos ]
+install-name: '/usr/lib/libSystem.B.dylib'
+exports:
+  - targets: [ x86_64-macos ]
+    symbols: [ {names} ]
+...
+""")
+    return out
+
+
 @dataclass(frozen=True)
 class Ran:
     """What a run printed, and its exit status."""

@@ -27,6 +27,7 @@ _MASK64 = (1 << 64) - 1
 BIND_WEAK_IMPORT, BIND_NON_WEAK_DEFINITION = 1, 8
 TYPE_POINTER = 1
 MAX_ROWS = 1 << 24
+MAX_BINDS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +195,7 @@ class _BindMachine:
     def __init__(self, image: Image, part: Range, what: str, weak: bool = False) -> None:
         self.stream = _Stream(image, part, what)
         self.place, self.state, self.weak = _Place(self.stream), _BindState(), weak
+        self.total = 0
 
     def setter(self, op: int, low: int) -> bool:
         """The opcodes that change the state and bind nothing."""
@@ -255,6 +257,9 @@ class _BindMachine:
             raise self.stream.error("bind before any symbol is set")
         if not count:
             return
+        self.total += count
+        if self.total > MAX_BINDS:
+            raise self.stream.error(f"more than {MAX_BINDS} binds")
         weak = bool(state.flags & BIND_WEAK_IMPORT)
         ordinal = macho.BIND_SPECIAL_DYLIB_WEAK_LOOKUP if self.weak else state.ordinal
         start = self.place.take(count, stride)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _SYSTEM_ROOTS = ("/usr/lib/", "/System/Library/")
 _MASK64 = (1 << 64) - 1
 _HIGH = 0xFF << 56
+_LARGEST_TEMPLATE = 1 << 28
 
 
 @dataclass(eq=False)
@@ -263,7 +264,10 @@ class Dyld:
         if not parts:
             return
         low = min(part.address for part in parts)
-        template = bytearray(max(part.address + part.size for part in parts) - low)
+        size = max(part.address + part.size for part in parts) - low
+        if size > _LARGEST_TEMPLATE:
+            raise image.error(f"thread-local template of {size} bytes")
+        template = bytearray(size)
         for part in image.sections_of(macho.S_THREAD_LOCAL_REGULAR):
             content = memory.view(part.address + loaded.slide, part.size)
             template[part.address - low : part.address - low + part.size] = content
