@@ -48,6 +48,7 @@ from pielink.dyld.stream import (
     parse,
     refuse,
 )
+from pielink.dyld.strides import passes
 from pielink.dyld.writer import Opcodes, assemble
 from pielink.formats import macho
 
@@ -56,6 +57,7 @@ U1 = npt.NDArray[np.uint8]
 U8 = npt.NDArray[np.uint64]
 
 MAX_PADDING = 15
+BOTH_UP_TO = 4096  # locations for which both orders are tried: an estimate may be off by a byte
 MAX_IMMEDIATE = 15
 MAX_SCALED = MAX_IMMEDIATE * POINTER_SIZE
 TYPES = range(macho.REBASE_TYPE_POINTER, macho.REBASE_TYPE_TEXT_PCREL32 + 1)
@@ -103,10 +105,11 @@ _COSTS = CostModel(_single, _repeat, _residual)
 
 
 def encode(rows: Rows) -> bytes:
-    """Encode the rows, in the fewest bytes that locations in ascending order can take.
+    """Encode the rows.
 
     rows: (n,) REBASE, in any order; a row given twice counts once. The stream ends with DONE and
-    is not padded; no rows give no bytes. Locations come out by (type, segment, offset).
+    is not padded; no rows give no bytes. Locations come out by (type, segment, offset), but for
+    periods, which `strides` takes apart; for the order that is chosen no stream is shorter.
     Raises DyldInfoError for a segment above 15, an unknown type, an offset of 2**58 or more, or a
     location that has two types.
     """
@@ -119,14 +122,31 @@ def encode(rows: Rows) -> bytes:
     _refuse_two_types(key)
     place = (key >> np.uint64(OFFSET_BITS)).astype(np.uint8)  # type and segment
     offset = (key & np.uint64((1 << OFFSET_BITS) - 1)).view(np.int64)
-    gap = np.empty(len(key), np.int64)
-    np.subtract(offset[1:], offset[:-1] + POINTER_SIZE, out=gap[:-1])
-    closed = np.append((place[1:] != place[:-1]) | (gap[:-1] < 0), True)
-    jump = np.zeros(len(key), np.int64)
+    order = passes(offset, _gaps(place, offset))
+    if order is None:
+        return _in_order(place, offset)
+    taken_apart = _in_order(place, offset[order])
+    if len(key) > BOTH_UP_TO:
+        return taken_apart
+    return min(taken_apart, _in_order(place, offset), key=len)
+
+
+def _in_order(place: U1, offset: I8) -> bytes:
+    """The shortest stream for locations in this order. place: type and segment."""
+    gap = _gaps(place, offset)
+    closed = gap < 0
+    jump = np.zeros(len(gap), np.int64)
     sets = np.flatnonzero(closed[:-1])
     jump[sets] = 1 + leb128.uleb_sizes(offset[sets + 1])
-    gap[closed] = -1
     return _emit(plan(gap, closed, jump, _COSTS), place, offset, closed)
+
+
+def _gaps(place: U1, offset: I8) -> I8:
+    """Bytes from the end of each pointer to the next location; -1 if that is not ahead: (n,)."""
+    gap = np.full(len(offset), -1, np.int64)
+    np.subtract(offset[1:], offset[:-1] + POINTER_SIZE, out=gap[:-1])
+    gap[:-1][place[1:] != place[:-1]] = -1
+    return np.maximum(gap, -1, out=gap)
 
 
 def _refuse_two_types(key: U8) -> None:

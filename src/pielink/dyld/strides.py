@@ -1,0 +1,138 @@
+"""An order of locations that takes fewer opcodes than ascending offsets: periods taken apart.
+
+An array of structures has pointers at the same places of each element, so the gaps between
+locations repeat with some period p. In ascending order every element costs opcodes anew. Taken
+apart into p passes, each with one pointer of every element, a pass is a single
+DO_REBASE_ULEB_TIMES_SKIPPING_ULEB plus the opcode that takes the address back to the next pass,
+however many elements there are. dyld asks for no order among rebases.
+
+Periods are looked for from the shortest to the longest, by comparing the gaps with themselves
+shifted; a stretch is taken apart if that saves bytes by an estimate of what ascending order costs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pielink.dyld import leb128
+from pielink.dyld.columns import POINTER_SIZE
+from pielink.dyld.ragged import ranges
+
+I8 = npt.NDArray[np.int64]
+
+LONGEST_PERIOD = 16
+MARGIN = 2  # bytes that a stretch must save by the estimate
+_UNIQUE = 0xFF00  # from here on: tokens that equal none within LONGEST_PERIOD
+_MODULUS = 251
+
+
+@dataclass(frozen=True)
+class _Stretches:
+    """(n,) columns. first: index of the first location; count: of locations; period."""
+
+    first: I8
+    count: I8
+    period: I8
+
+
+def passes(offset: I8, gap: I8) -> I8 | None:
+    """A permutation (n,) of the locations that takes periods apart, None if there are none.
+
+    offset: (n,) ascending within a segment; gap: (n,) bytes between a location's pointer and the
+    next location, negative where the two have nothing to do with one another.
+    """
+    tokens = _tokens(gap)
+    cost = np.append(0, np.cumsum(_ascending_costs(gap)))
+    found = []
+    for period in range(2, min(LONGEST_PERIOD, len(gap) // 3) + 1):
+        stretches = _profitable(_stretches(tokens, period), offset, cost)
+        if len(stretches.first):
+            found.append(stretches)
+            # The gaps inside, behind, and in front: that location is not to be taken twice.
+            dead = np.maximum(ranges(stretches.first - 1, stretches.count + 1), 0)
+            tokens[dead] = _unique(dead)
+    if not found:
+        return None
+    order = np.arange(len(offset))
+    for stretches in found:
+        count, period = stretches.count, stretches.period
+        nth = ranges(np.zeros(len(count), np.int64), count)
+        start, period = np.repeat(stretches.first, count), np.repeat(period, count)
+        rounds, rest = np.divmod(np.repeat(count, count), period)
+        # Rotated so that the last pass ends at the last location, with what follows just ahead.
+        phase = (nth % period - rest) % period
+        longer = np.maximum(phase - (period - rest), 0)  # earlier passes that have one more
+        order[start + phase * rounds + longer + nth // period] = start + nth
+    return order
+
+
+def _unique(index: I8) -> npt.NDArray[np.uint16]:
+    return (_UNIQUE + index % _MODULUS).astype(np.uint16)
+
+
+def _tokens(gap: I8) -> npt.NDArray[np.uint16]:
+    """The gaps as small numbers, equal where gaps are: (n,). Odd and huge ones equal none."""
+    words = gap >> 3
+    odd = np.flatnonzero((gap & (POINTER_SIZE - 1) != 0) | (words < 0) | (words >= _UNIQUE))
+    tokens = words.astype(np.uint16)
+    tokens[odd] = _unique(odd)
+    return tokens
+
+
+def _ascending_costs(gap: I8) -> I8:
+    """About what each gap costs in bytes if locations ascend: (n,), never too much on the whole.
+
+    A gap needs an opcode and its number, or an add behind the pointers that precede it; the
+    second of equal gaps makes a repeat of them; the third and later cost nothing.
+    """
+    cost = np.where(gap > 0, 2, 0)
+    cost[gap >= 128] = 3
+    same = np.append(False, gap[1:] == gap[:-1]) & (gap > 0)
+    cost[same] = 0
+    second = same & ~np.append(False, same[:-1])
+    cost[second] = 1
+    # A gap behind equal ones that are smaller can be a residual move of their repeat.
+    after = np.append(False, same[:-1]) & ~same & (gap > np.append(0, gap[:-1]))
+    cost[after] -= 1
+    return cost
+
+
+def _stretches(tokens: npt.NDArray[np.uint16], period: int) -> _Stretches:
+    """The longest stretches of this period, two rounds at least."""
+    equal = np.zeros(len(tokens) - period + 2, np.bool_)
+    np.equal(tokens[:-period], tokens[period:], out=equal[1:-1])
+    edges = np.flatnonzero(equal[1:] != equal[:-1])
+    first, stop = edges[::2], edges[1::2]
+    long = np.flatnonzero(stop - first >= period)
+    first, count = first[long], stop[long] + period + 1 - first[long]
+    return _Stretches(first, count, np.full(len(first), period))
+
+
+def _profitable(stretches: _Stretches, offset: I8, cost: I8) -> _Stretches:
+    """The stretches that save bytes, each without what the one before it takes."""
+    first, count, period = stretches.first, stretches.count, stretches.period
+    for _ in range(2):
+        saved = _saved(first, count, period, offset, cost)
+        keep = np.flatnonzero(saved >= MARGIN)
+        first, count, period = first[keep], count[keep], period[keep]
+        stop = first + count
+        begin = np.maximum(first, np.append(0, stop[:-1]) + 1)
+        begin[:1] = first[:1]
+        count = stop - begin
+        first = begin
+        enough = np.flatnonzero(count >= 2 * period)
+        first, count, period = first[enough], count[enough], period[enough]
+    saved = _saved(first, count, period, offset, cost)
+    keep = np.flatnonzero(saved >= MARGIN)
+    return _Stretches(first[keep], count[keep], period[keep])
+
+
+def _saved(first: I8, count: I8, period: I8, offset: I8, cost: I8) -> I8:
+    """Bytes that taking each stretch apart saves, estimated: (n,)."""
+    stride = offset[first + period] - offset[first]
+    one = 1 + leb128.uleb_sizes(count // period + 1) + leb128.uleb_sizes(stride)
+    back = 1 + leb128.uleb_sizes(offset[first + count - 1])
+    return cost[first + count - 1] - cost[first] - period * one - (period - 1) * back
