@@ -58,10 +58,11 @@ RELOC_FIELDS = {
 }
 AUX_FIELDS = {"type": (0, "B"), "package": (1, "<I"), "symbol": (5, "<I")}
 STRING_FIELDS = {"size": (0, "<I"), "offset": (4, "<I")}
+INDEX_FIELDS = {"value": (0, "<I")}
 FIELDS = {
     **dict.fromkeys(SYMBOL_BLOCKS, SYMBOL_FIELDS),
     **dict.fromkeys(("autolib", "pkgidx", "file"), STRING_FIELDS),
-    **dict.fromkeys(("relocidx", "auxidx", "dataidx"), {"value": (0, "<I")}),
+    **dict.fromkeys(("relocidx", "auxidx", "dataidx"), INDEX_FIELDS),
     "reloc": RELOC_FIELDS,
     "aux": AUX_FIELDS,
     "refflags": {"package": (0, "<I"), "symbol": (4, "<I"), "flags": (8, "B"), "flags2": (9, "B")},
@@ -146,6 +147,11 @@ class GoObject:
     def fingerprint(self) -> bytes:
         """The fingerprint of the package's export data."""
         return bytes(self.body[self.base + 8 : self.base + 16])
+
+    def set_flag(self, flag: int) -> None:
+        """Set a flag of the object."""
+        flags = struct.unpack_from("<I", self.body, self.base + 16)[0]
+        struct.pack_into("<I", self.body, self.base + 16, flags | flag)
 
     def expect(self, package: bytes, fingerprint: bytes) -> None:
         """Import a package with another fingerprint."""

@@ -8,8 +8,10 @@ into one buffer, which gives the same array.
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
+import stat
 import sys
 from collections.abc import Callable
 
@@ -40,7 +42,10 @@ class FlatFiles:
         """
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            size = os.fstat(descriptor).st_size
+            status = os.fstat(descriptor)
+            if stat.S_ISDIR(status.st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            size = status.st_size
             start = self.used
             end = start + padded(size)
             if end > len(self.bytes):

@@ -134,6 +134,8 @@ def read_text_header(view: memoryview, start: int, end: int, name: str) -> TextH
 def _likeness(view: memoryview, start: int, end: int) -> str:
     """What the bytes that should be an object look like, and what to do about it."""
     head = bytes(view[start : min(end, start + 40)])
+    if not head:
+        return "it is empty; compile the package anew"
     for magic, advice in _STRANGERS.items():
         if head.startswith(magic):
             return advice
@@ -162,10 +164,15 @@ def _cgo(header: bytes, name: str) -> list[list[str]]:
     except ValueError as error:
         raise FormatError(f"failed decoding cgo directives: {error}", name) from None
     if not isinstance(directives, list) or not all(
-        isinstance(d, list) and d and all(isinstance(word, str) for word in d) for d in directives
+        isinstance(d, list) and d and all(map(_is_word, d)) for d in directives
     ):
-        raise FormatError("cgo directives are not lists of words", name)
+        raise FormatError("failed decoding cgo directives: they are not lists of words", name)
     return directives
+
+
+def _is_word(value: object) -> bool:
+    """JSON can hold halves of surrogate pairs, which are no text."""
+    return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
 
 
 def read_object(
