@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Container, Mapping
 from types import MappingProxyType
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from link_tables import lay_out, memory, objects, tables
 from reference import relocate as plain
 
 from pielink.errors import LinkError
-from pielink.passes.fixups import Patches
+from pielink.passes.fixups import Patches, fixups, place
 from pielink.passes.relocate import Inputs, relocate
+from pielink.passes.verify import verify
 from pielink.tables import (
     ABI0,
     ABI_INTERNAL,
@@ -182,7 +186,54 @@ def test_a_type_of_a_newer_release_is_an_error() -> None:
     assert "type 999 relocation at offset 0x0 to f: internal linking knows no" in problem
 
 
+def test_a_go_object_cannot_use_the_types_of_host_objects() -> None:
+    reloc = NewReloc(0, 1, Reloc.DELTA, 8)
+    inputs = inputs_of([NewSymbol("d", Kind.DATA, bytes(8), relocs=[reloc])])
+    symbols = with_columns(inputs.symbols, slot=np.array([0, 1], np.int32))
+    (problem,) = errors_of(with_columns(inputs, symbols=symbols))
+    assert "R_DELTA relocation at offset 0x0 to d: internal linking knows no" in problem
+
+
 def test_unsigned_values_may_use_all_bits() -> None:
     reloc = NewReloc(0, 1, Reloc.SIZE, 4, 0xFFFFFFF0)
     image = relocate(inputs_of([NewSymbol("d", Kind.DATA, bytes(8), relocs=[reloc])]))
     assert image[-8:].tobytes() == b"\xf8\xff\xff\xff\0\0\0\0"
+
+
+MAY_BE_UNREACHED = (Reloc.ADDR, Reloc.ADDROFF, Reloc.METHODOFF)
+HOSTILE = st.builds(
+    NewReloc,
+    offset=st.integers(-(2**31), 2**31 - 1) | st.integers(-4, 20),
+    target=st.integers(-1, 6),
+    type=st.sampled_from(Reloc).filter(lambda r: r != Reloc.WEAK),
+    size=st.integers(0, 255) | st.sampled_from((1, 2, 4, 8)),
+    addend=st.integers(-(2**63), 2**63 - 1) | st.integers(-9, 9),
+).filter(lambda r: r.target != UNREACHED or r.type in MAY_BE_UNREACHED)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), HOSTILE), max_size=6), st.booleans())
+def test_hostile_relocations_end_in_link_errors(
+    relocs: list[tuple[int, NewReloc]], pie: bool
+) -> None:
+    kinds = (Kind.TEXT, Kind.DATA, Kind.TYPE, Kind.BSS, Kind.DYNIMPORT, Kind.UNDEFINED)
+    new = [
+        NewSymbol(
+            kind.name,
+            kind,
+            b"\x48\x8d\x05" * 5 if i < 3 else b"",
+            size=16,
+            relocs=[reloc for owner, reloc in relocs if owner == i],
+        )
+        for i, kind in enumerate(kinds)
+    ]
+    inputs = inputs_of(new)
+    inputs = with_columns(inputs, symbols=with_columns(inputs.symbols, slot=np.arange(7)))
+    text = np.array([1], np.int32)
+    with contextlib.suppress(LinkError):
+        made = fixups(inputs.memory, inputs.objects, inputs.symbols, inputs.relocs, text, pie)
+        layout = lay_out(made.symbols)
+        columns = {"symbols": made.symbols, "relocs": made.relocs, "patches": made.patches}
+        inputs = with_columns(inputs, layout=layout, **columns)
+        image = relocate(inputs)
+        assert image.tobytes() == plain.relocate(inputs)
+        verify(inputs, image, place(inputs.memory, made.symbols, made.pointers, layout))

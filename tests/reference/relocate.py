@@ -57,20 +57,22 @@ def apply(inputs: Inputs, image: bytearray, index: int, slide: int) -> None:
     else:
         ordinal = int(layout.section[target])
         address = int(layout.address[target]) + slide if ordinal else 0
-        value = {
-            Reloc.ADDR: lambda: address + addend,
-            Reloc.CALL: lambda: address + addend - (place + size),
-            Reloc.PCREL: lambda: address + addend - (place + size),
-            Reloc.ADDROFF: lambda: (
-                address + addend - slide - int(layout.sections.address[ordinal - 1])
-            ),
-            Reloc.METHODOFF: lambda: (
-                address + addend - slide - int(layout.sections.address[ordinal - 1])
-            ),
-            Reloc.SIZE: lambda: int(symbols.size[target]) + addend,
-            Reloc.CONST: lambda: addend,
-            Reloc.TLS_LE: lambda: 0x30 + addend,
-        }[Reloc(kind)]()
+        section = int(layout.sections.address[ordinal - 1]) + slide
+        value = (
+            addend
+            + {
+                Reloc.ADDR: address,
+                Reloc.CALL: address - (place + size),
+                Reloc.PCREL: address - (place + size),
+                Reloc.GOTPCREL: address - (place + size),
+                Reloc.ADDROFF: address - section,
+                Reloc.METHODOFF: address - section,
+                Reloc.DWARFSECREF: address - section,
+                Reloc.SIZE: int(symbols.size[target]),
+                Reloc.CONST: 0,
+                Reloc.TLS_LE: 0x30,
+            }[Reloc(kind)]
+        )
     at = file_offset(inputs, owner)
     assert at is not None
     at += int(relocs.offset[index])

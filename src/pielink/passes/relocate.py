@@ -121,6 +121,7 @@ def applied(inputs: Inputs) -> tuple[I4, I8, U1]:
     for i in np.flatnonzero((start < 0) | (end > symbols.data_size[owner])).tolist():
         _report(inputs, problems, int(rows[i]), "it reaches outside its symbol")
     known = FORMULAS[np.minimum(relocs.type[rows], len(FORMULAS) - 1)] != Formula.NONE
+    known &= (relocs.type[rows] < Reloc.DELTA) | (symbols.slot[owner] == 0)  # not from Go objects
     for i in np.flatnonzero(~known).tolist():
         _report(inputs, problems, int(rows[i]), "internal linking knows no relocation of this type")
     for i in np.flatnonzero(~np.isin(size, (1, 2, 4, 8))).tolist():
