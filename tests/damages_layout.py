@@ -174,6 +174,8 @@ LINKEDIT = [
     Damage("range-in-file", "go", lambda e: e.command(m.LC_DYLD_INFO_ONLY, bind_off=0xFFFFFFF0)),
     Damage("range-in-file", "c", lambda e: e.command(m.LC_DYLD_INFO_ONLY, export_off=0xFFFFFF0)),
     Damage("range-in-file", "c", lambda e: e.command(m.LC_FUNCTION_STARTS, datasize=1 << 31)),
+    Damage("range-in-file", "c", lambda e: e.section("__DATA_CONST,__mod_init_func", size=1 << 40)),
+    Damage("range-in-file", "c", lambda e: e.section("__DATA,__thread_vars", size=24 << 36)),
     Damage(
         "range-in-file", "chained", lambda e: e.command(m.LC_DYLD_CHAINED_FIXUPS, dataoff=0xFFFFFF0)
     ),

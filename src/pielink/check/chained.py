@@ -198,18 +198,25 @@ def _check_starts(
     new = 6 not in formats or minos >= parse_version("12")
     message = f"minimum OS is {show_version(minos)}"
     report.require(new, "chained-offset-format", "LC_BUILD_VERSION", message)
-    last = max((int(s["vmaddr"] + s["vmsize"]) for s in file.segments[:-1]), default=0)
     for each in starts:
-        place, row = image.segment_place(each.segment, 0), each.header
-        inside = each.at + row["size"] <= header["imports_offset"]
-        report.require(inside, "chained-starts", place, "its page table overruns the imports")
-        wanted = int(file.segments["vmaddr"][each.segment]) - file.base
-        message = f"segment_offset is {row['segment_offset']:#x}, must be {wanted:#x}"
-        same = row["segment_offset"] == wanted
-        report.require(same, "chained-segment-offset", place, message)
-        most = row["max_valid_pointer"]
-        message = f"is {most:#x}, the image ends at {last:#x}"
-        report.require(not most or most >= last, "chained-max-pointer", place, message)
+        _check_segment_starts(image, header, each)
+
+
+def _check_segment_starts(
+    image: Image, header: dict[str, int], starts: chains.SegmentStarts
+) -> None:
+    segments, report = image.file.segments, image.report
+    place, row = image.segment_place(starts.segment, 0), starts.header
+    inside = starts.at + row["size"] <= header["imports_offset"]
+    report.require(inside, "chained-starts", place, "its page table overruns the imports")
+    wanted = int(segments["vmaddr"][starts.segment]) - image.file.base
+    message = f"segment_offset is {row['segment_offset']:#x}, must be {wanted:#x}"
+    same = row["segment_offset"] == wanted
+    report.require(same, "chained-segment-offset", place, message)
+    last = max((int(s["vmaddr"] + s["vmsize"]) for s in segments[:-1]), default=0)
+    most = row["max_valid_pointer"]
+    message = f"is {most:#x}, the image ends at {last:#x}"
+    report.require(not most or most >= last, "chained-max-pointer", place, message)
 
 
 def _check_chains(

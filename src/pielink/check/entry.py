@@ -175,6 +175,8 @@ def _check_initializers(
     report.require(whole, "initializer-section", name, message)
     if not whole or fixed is None:
         return
+    if image.readable(lambda: file.section_bytes(index), name) is None:
+        return
     places = address + 8 * np.arange(size // 8, dtype=np.uint64)
     rebased, bound = (np.isin(places, rows) for rows in fixed)
     missing = np.flatnonzero(~rebased & ~bound).tolist()

@@ -11,6 +11,7 @@ from pielink.inspect.trie import Export
 
 TRIE = "dyld mach_o/ExportsTrie.cpp"
 KNOWN_FLAGS = 0x3F
+KIND = macho.EXPORT_SYMBOL_FLAGS_KIND_MASK  # 3, all bits set, is no kind
 
 RULES = (
     Rule(
@@ -80,33 +81,34 @@ def check(image: Image) -> None:
     _check_each(image, exports)
 
 
-def _check_each(image: Image, exports: list[Export]) -> None:
-    file, report, base = image.file, image.report, image.file.base
-    ends = [
-        int(row["vmaddr"]) + int(row["vmsize"]) - base
-        for row, name in zip(file.segments, image.segment_names, strict=True)
+def _last_offset(image: Image) -> int:
+    """The largest distance from the mach header that an export may have."""
+    ends = (
+        int(row["vmaddr"]) + int(row["vmsize"]) - image.file.base
+        for row, name in zip(image.file.segments, image.segment_names, strict=True)
         if name != "__LINKEDIT"
-    ]
-    most, libraries = max([0x4000, *ends]), len(file.libraries)
-    re_export, absolute = (
-        macho.EXPORT_SYMBOL_FLAGS_REEXPORT,
-        macho.EXPORT_SYMBOL_FLAGS_KIND_ABSOLUTE,
     )
+    return max([0x4000, *ends])
 
-    def kind(export: Export) -> int:
-        return export.flags & macho.EXPORT_SYMBOL_FLAGS_KIND_MASK
 
-    def tell(export: Export) -> tuple[str, str]:
-        other = f", other {export.other:#x}" if export.other else ""
-        place = f"export {text(export.name)!r}"
-        return place, f"flags {export.flags:#x}, address {export.address:#x}{other}"
+def _tell(export: Export) -> tuple[str, str]:
+    other = f", other {export.other:#x}" if export.other else ""
+    place = f"export {text(export.name)!r}"
+    return place, f"flags {export.flags:#x}, address {export.address:#x}{other}"
 
-    report.each("export-name", [e for e in exports if not e.name], tell)
-    strange = [e for e in exports if e.flags & ~KNOWN_FLAGS or kind(e) == 3]
-    report.each("export-flags", strange, tell)
-    outside = [
-        e for e in exports if e.address > most and not e.flags & re_export and kind(e) != absolute
+
+def _check_each(image: Image, exports: list[Export]) -> None:
+    report, most, libraries = image.report, _last_offset(image), len(image.file.libraries)
+    re_exports = [e for e in exports if e.flags & macho.EXPORT_SYMBOL_FLAGS_REEXPORT]
+    relative = [
+        e
+        for e in exports
+        if not e.flags & macho.EXPORT_SYMBOL_FLAGS_REEXPORT
+        and e.flags & KIND != macho.EXPORT_SYMBOL_FLAGS_KIND_ABSOLUTE
     ]
-    report.each("export-address", outside, tell)
-    nowhere = [e for e in exports if e.flags & re_export and not 0 < e.other <= libraries]
-    report.each("export-ordinal", nowhere, tell)
+    report.each("export-name", [e for e in exports if not e.name], _tell)
+    strange = [e for e in exports if e.flags & ~KNOWN_FLAGS or e.flags & KIND == KIND]
+    report.each("export-flags", strange, _tell)
+    report.each("export-address", [e for e in relative if e.address > most], _tell)
+    nowhere = [e for e in re_exports if not 0 < e.other <= libraries]
+    report.each("export-ordinal", nowhere, _tell)

@@ -226,22 +226,25 @@ def _check_commands(image: Image) -> None:
     dynamic = file.first(macho.DYSYMTAB_COMMAND, macho.LC_DYSYMTAB)
     some = bool(info or chained or dynamic)
     report.require(some, "dyld-info-present", "load commands", "there is none of them")
-    if dynamic is None:
-        return
-    message = f"{dynamic['nindirectsyms']} entries"
-    few = dynamic["nindirectsyms"] <= MAX_ENTRIES
-    report.require(few, "symbol-table-size", "LC_DYSYMTAB", message)
+    if dynamic is not None:
+        _check_dynamic(image, dynamic, count)
+        relocations = dynamic["nlocrel"] + dynamic["nextrel"]
+        allowed = not relocations or not (info or chained)
+        message = f"{relocations} relocations"
+        report.require(allowed, "no-relocations", "LC_DYSYMTAB", message)
+
+
+def _check_dynamic(image: Image, dynamic: dict[str, int], symbols: int) -> None:
+    """Rules of the parts of LC_DYSYMTAB; `symbols` is how many LC_SYMTAB has."""
+    report, place, count = image.report, "LC_DYSYMTAB", dynamic["nindirectsyms"]
+    report.require(count <= MAX_ENTRIES, "symbol-table-size", place, f"{count} entries")
     parts = [dynamic[name] for name in ("nlocalsym", "nextdefsym", "nundefsym")]
     starts = [dynamic[name] for name in ("ilocalsym", "iextdefsym", "iundefsym")]
     ordered = starts == [0, parts[0], parts[0] + parts[1]]
     message = f"start at {starts}, have {parts} entries"
-    report.require(ordered, "dysymtab-order", "LC_DYSYMTAB", message)
-    message = f"covers {starts[2] + parts[2]} of {count} symbols"
-    report.require(starts[2] + parts[2] == count, "dysymtab-count", "LC_DYSYMTAB", message)
-    relocations = dynamic["nlocrel"] + dynamic["nextrel"]
-    if info or chained:
-        message = f"{relocations} relocations"
-        report.require(not relocations, "no-relocations", "LC_DYSYMTAB", message)
+    report.require(ordered, "dysymtab-order", place, message)
+    message = f"covers {starts[2] + parts[2]} of {symbols} symbols"
+    report.require(starts[2] + parts[2] == symbols, "dysymtab-count", place, message)
 
 
 def _text_end(image: Image) -> int:

@@ -219,38 +219,44 @@ def _segment_starts(payload: bytes, index: int, at: int) -> SegmentStarts:
 
 def follow(starts: SegmentStarts, content: bytes, limit: int) -> Found:
     """Follow every chain of a segment. Raises StreamError as `decode` does."""
-    row, at = starts.header, starts.at
-    form = FORMATS.get(row["pointer_format"])
+    form = FORMATS.get(starts.header["pointer_format"])
     if form is None:
-        raise _fail("format", f"pointer_format {row['pointer_format']} is not supported", at)
-    if row["page_size"] not in (0x1000, 0x4000):
-        raise _fail("page", f"page_size is {row['page_size']:#x}, not 4 or 16 KiB", at)
-    pages = np.flatnonzero(starts.pages != START_NONE)
-    first = starts.pages[pages].astype(np.int64)
-    if (first & START_MULTI).any():
-        raise _fail("page", "a page with several chains is not valid in 64-bit images", at)
-    if (first >= row["page_size"]).any():
-        raise _fail("page", "a chain starts outside its page", at)
-    place, page_end = pages * row["page_size"] + first, (pages + 1) * row["page_size"]
+        number = starts.header["pointer_format"]
+        raise _fail("format", f"pointer_format {number} is not supported", starts.at)
+    place, page_end = _chain_starts(starts)
     raw, found, words, total = np.frombuffer(content, "u1"), [], [], 0
     while len(place):
         bad = (place + 8 > len(raw)) | (place >= page_end)
         if bad.any():
             where = int(place[int(np.argmax(bad))])
             message = f"a chain of segment {starts.segment} leaves its page or the file"
-            raise _fail("chain", f"{message} at +{where:#x}", at)
+            raise _fail("chain", f"{message} at +{where:#x}", starts.at)
         word = raw[place[:, None] + np.arange(8)].view("<u8")[:, 0]
         found.append(place)
         words.append(word)
         total += len(place)
         if total > limit:
-            raise _fail("count", "more fixups than the file can hold", at)
+            raise _fail("count", "more fixups than the file can hold", starts.at)
         step = _field(word, 51, form.next_bits).astype(np.int64)
         goes_on = step != 0
         place, page_end = (place + step * form.stride)[goes_on], page_end[goes_on]
     offsets = np.concatenate([np.zeros(0, np.int64), *found])
     order = np.argsort(offsets, kind="stable")
     return Found(offsets[order], np.concatenate([np.zeros(0, np.uint64), *words])[order], form)
+
+
+def _chain_starts(starts: SegmentStarts) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Offset in the segment of each chain's first fixup, and of the end of its page."""
+    size, at = starts.header["page_size"], starts.at
+    if size not in (0x1000, 0x4000):
+        raise _fail("page", f"page_size is {size:#x}, not 4 or 16 KiB", at)
+    pages = np.flatnonzero(starts.pages != START_NONE)
+    first = starts.pages[pages].astype(np.int64)
+    if (first & START_MULTI).any():
+        raise _fail("page", "a page with several chains is not valid in 64-bit images", at)
+    if (first >= size).any():
+        raise _fail("page", "a chain starts outside its page", at)
+    return pages * size + first, (pages + 1) * size
 
 
 def _field(words: NDArray[np.uint64], shift: int, bits: int) -> NDArray[np.uint64]:

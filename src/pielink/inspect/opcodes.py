@@ -122,7 +122,6 @@ def decode_rebases(data: bytes, limit: int) -> Columns:
         at, byte = reader.at, data[reader.at]
         opcode, operand = byte & 0xF0, byte & 0x0F
         reader.at += 1
-        count, skip = 0, 0
         if opcode == 0x00:  # DONE; dyld goes on, but allows no more than padding behind it
             if len(data) - reader.at > 15:
                 raise reader.fail("end", "ends more than 15 bytes before its size", at)
@@ -134,21 +133,28 @@ def decode_rebases(data: bytes, limit: int) -> Columns:
             offset += reader.uleb()
         elif opcode == 0x40:  # ADD_ADDR_IMM_SCALED
             offset += operand * POINTER
-        elif opcode == 0x50:  # DO_REBASE_IMM_TIMES
-            count = operand
-        elif opcode == 0x60:  # DO_REBASE_ULEB_TIMES
-            count = reader.uleb()
-        elif opcode == 0x70:  # DO_REBASE_ADD_ADDR_ULEB
-            count, skip = 1, reader.uleb()
-        elif opcode == 0x80:  # DO_REBASE_ULEB_TIMES_SKIPPING_ULEB
-            count, skip = reader.uleb(), reader.uleb()
         else:
-            raise reader.fail("opcode", f"unknown opcode {byte:#04x}", at)
-        if count:
-            stride = (skip + POINTER) & MASK64
-            rows.append((segment, kind, offset & MASK64, at, count, stride))
+            count, stride = _rebase_run(reader, opcode, operand, at)
+            if count:
+                rows.append((segment, kind, offset & MASK64, at, count, stride))
             offset += count * stride
     return _expand(_groups(rows, REBASE), REBASE, "rebase", limit)
+
+
+def _rebase_run(reader: Reader, opcode: int, operand: int, at: int) -> tuple[int, int]:
+    """How many places a DO_REBASE opcode rebases, and the bytes from one to the next."""
+    count, skip = 1, 0
+    if opcode == 0x50:  # DO_REBASE_IMM_TIMES
+        count = operand
+    elif opcode == 0x60:  # DO_REBASE_ULEB_TIMES
+        count = reader.uleb()
+    elif opcode == 0x70:  # DO_REBASE_ADD_ADDR_ULEB
+        skip = reader.uleb()
+    elif opcode == 0x80:  # DO_REBASE_ULEB_TIMES_SKIPPING_ULEB
+        count, skip = reader.uleb(), reader.uleb()
+    else:
+        raise reader.fail("opcode", f"unknown opcode {opcode | operand:#04x}", at)
+    return count, (skip + POINTER) & MASK64
 
 
 def decode_binds(data: bytes, kind: str, limit: int) -> BindRows:

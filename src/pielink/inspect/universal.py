@@ -21,34 +21,32 @@ class Slice(NamedTuple):
     size: int
 
 
+FAT_ARCH = np.dtype(
+    [(name, ">u4") for name in ("cputype", "cpusubtype", "offset", "size", "align")]
+)
+FAT_ARCH_64 = np.dtype(
+    [
+        *(("cputype", ">u4"), ("cpusubtype", ">u4"), ("offset", ">u8"), ("size", ">u8")),
+        *(("align", ">u4"), ("reserved", ">u4")),
+    ]
+)
+
+
 def slices(data: bytes, path: str = "") -> list[Slice]:
     """The images of a file; a thin file is one at offset 0.
 
     Raises FormatError if the fat header is malformed.
     """
-    magic = int.from_bytes(data[:4], "big")
-    if magic not in (macho.FAT_MAGIC, macho.FAT_MAGIC_64):
-        return [Slice(architecture(data), 0, len(data))]
-    entry = np.dtype(
-        [
-            ("cputype", ">u4"),
-            ("cpusubtype", ">u4"),
-            ("offset", ">u4"),
-            ("size", ">u4"),
-            ("align", ">u4"),
-        ]
-        if magic == macho.FAT_MAGIC
-        else [
-            *(("cputype", ">u4"), ("cpusubtype", ">u4"), ("offset", ">u8"), ("size", ">u8")),
-            *(("align", ">u4"), ("reserved", ">u4")),
-        ]
+    entry = {macho.FAT_MAGIC: FAT_ARCH, macho.FAT_MAGIC_64: FAT_ARCH_64}.get(
+        int.from_bytes(data[:4], "big")
     )
+    if entry is None:
+        return [Slice(architecture(data), 0, len(data))]
     count = int.from_bytes(data[4:8], "big")
-    if count > (len(data) - 8) // entry.itemsize:
+    if len(data) < 8 or count > (len(data) - 8) // entry.itemsize:
         raise FormatError(f"fat header announces {count} slices", path, 4)
-    rows = np.frombuffer(data, entry, count, 8)
     found = []
-    for row in rows:
+    for row in np.frombuffer(data, entry, count, 8):
         offset, size = int(row["offset"]), int(row["size"])
         if offset > len(data) or size > len(data) - offset:
             raise FormatError("a slice of the fat file is outside the file", path, offset)
