@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -87,3 +88,15 @@ def test_the_wheel_holds_code_and_data(tmp_path: Path) -> None:
     package = ROOT / "src" / "pielink"
     wanted = [p for p in package.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
     assert held == {f"pielink/{path.relative_to(package).as_posix()}" for path in wanted}
+
+
+def test_the_demo_ends_with_the_programs_output() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "demo.py"],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.endswith("\n\nHello from Go on darwin/amd64\n")
+    assert re.search(r"\d{4} rebases, \d+ binds\n", done.stdout)
