@@ -75,7 +75,7 @@ def tables(store: Memory, new: list[NewSymbol]) -> tuple[Symbols, Relocs]:
 PLACES = {
     "__text": ((Kind.TEXT, Kind.TEXT_END), 1, CODE),
     "__symbol_stub1": ((Kind.STUBS,), 1, CODE | macho.S_SYMBOL_STUBS),
-    "__rodata": ((Kind.RODATA,), 1, 0),
+    "__rodata": ((Kind.RODATA, Kind.PCLNTAB), 1, 0),
     "__relro": ((Kind.RODATA_RELRO, Kind.TYPE), 2, 0),
     "__got": ((Kind.GOT_RELRO,), 2, macho.S_NON_LAZY_SYMBOL_POINTERS),
     "__data": ((Kind.DATA, Kind.NOPTR_DATA, Kind.GOT), 3, 0),

@@ -71,7 +71,7 @@ def make(
 def random_tables(rng: random.Random) -> tuple[Memory, Objects, Symbols, Layout]:
     """Symbols of many kinds; object 1 is compiled Go, object 2 assembly."""
     store = memory()
-    kinds = (Kind.TEXT, Kind.RODATA, Kind.TYPE, Kind.DATA, Kind.BSS)
+    kinds = (Kind.TEXT, Kind.RODATA, Kind.PCLNTAB, Kind.TYPE, Kind.DATA, Kind.BSS)
     names = ["", ".dot", "a.b", "main.\u00b7x", "\u00b7", "runtime.both", "runtime\u00b7dot"]
     names += ["runtime.pcheader", "x" * 300, "go:string.*", "f\u00b7g\u00b7h\u00b7"]
     count = rng.choice((1, 30, 300))

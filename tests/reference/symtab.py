@@ -23,10 +23,12 @@ def local_entries(
         name = memory.get(int(symbols.name_offset[row]), int(symbols.name_size[row]))
         kind, made = Kind(symbols.kind[row]), symbols.slot[row] == 0
         text = Kind.TEXT <= kind <= Kind.TEXT_END
-        if not layout.section[row] or (made and name in HIDDEN_NAMES):
+        if not layout.section[row] or not name:
+            continue
+        if made and kind == Kind.PCLNTAB and name in HIDDEN_NAMES:
             continue
         if not text:
-            if not name or name.startswith(b"."):
+            if name.startswith(b"."):
                 continue
             if not made and kind in MERGED_KINDS:
                 continue

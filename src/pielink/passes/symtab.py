@@ -8,8 +8,8 @@ A name gets a leading underscore, as C names have on macOS, and "·" becomes "."
 handle. A function in assembly (ABI0) whose name also belongs to a Go function gets ".abi0".
 
 Left out are symbols that only exist to be merged (strings, types, GC masks, func values), for
-which one symbol stands that covers them all; variables local to a file of Go code; and the
-linker's own helpers. Source: cmd/link/internal/ld/macho.go and symtab.go of Go 1.26 and 1.27.
+which one symbol stands that covers them all; variables local to a file of Go code; and most
+function tables. Source: cmd/link/internal/ld/macho.go and symtab.go of Go 1.26 and 1.27.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ MERGED_KINDS = (
     Kind.COVERAGE_COUNTER,
     Kind.TLS_BSS,
 )
-# Symbols that the linker makes for its own use.
+# Function tables that nobody but the linker knows by name.
 HIDDEN_NAMES = frozenset(
     (
         b"runtime.pcheader",
@@ -164,7 +164,7 @@ def visible(memory: Memory, objects: Objects, symbols: Symbols, layout: Layout) 
     nameless = (symbols.name_size == 0) | (first == ord("."))
     shown = is_text(symbols.kind) | ~(merged | file_local | nameless)
     shown &= (layout.section > 0) & (symbols.name_size > 0)
-    for row in np.flatnonzero(made & shown).tolist():
+    for row in np.flatnonzero(made & shown & (symbols.kind == Kind.PCLNTAB)).tolist():
         name = memory.get(int(symbols.name_offset[row]), int(symbols.name_size[row]))
         shown[row] = name not in HIDDEN_NAMES
     result: Bool = shown
