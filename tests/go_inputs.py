@@ -142,7 +142,8 @@ class GoInputs:
         from pielink import link
         from pielink.golang.flags import parse_link_flags
 
-        path = out or self.directory / f"pielink-linked-{_digest(*extra_flags)}-{os.getpid()}"
+        worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+        path = out or self.directory / f"pielink-linked-{_digest(*extra_flags)}-{worker}"
         argv = self.link_argv(path, ("-w", *extra_flags))
         link(parse_link_flags(argv, self.tool_environment()))
         return path
