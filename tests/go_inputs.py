@@ -161,7 +161,8 @@ def go_inputs(
 
     `program` is a folder under examples/, a package of the GOROOT ("cmd/gofmt"), the tests of one
     ("test:sort"), or the Path of a folder that holds a main package. `link_flags` go through
-    `go build -ldflags`. `cgo` allows C code, for internal linking. Raises subprocess.CalledProcessError with Go's message on stderr.
+    `go build -ldflags`. `cgo` allows C code, for internal linking. Raises
+    subprocess.CalledProcessError with Go's message on stderr.
     """
     link_flags = (*(("-linkmode=internal",) if cgo else ()), *link_flags)
     flags = (*build_flags, *((f"-ldflags=all={shlex.join(link_flags)}",) if link_flags else ()))
