@@ -84,8 +84,10 @@ def test_each_lazy_pointer_leads_to_its_helper_entry_and_is_rebased(tmp_path: Pa
         assert opcodes.index(name + b"\0") < 8
 
 
-def test_a_program_with_lazy_stubs_runs(tmp_path: Path) -> None:
-    assert output(linked(tmp_path, "-bind=lazy")) == "Hello from Go on darwin/amd64\n"
+@pytest.mark.parametrize("when", ["now", "lazy"])
+def test_a_program_with_lazy_stubs_runs(tmp_path: Path, when: str) -> None:
+    path = linked(tmp_path, "-bind=lazy")
+    assert output(path, "--bind", when) == "Hello from Go on darwin/amd64\n"
 
 
 @pytest.mark.parametrize("program", ["hello", "kitchen-sink"])
@@ -152,6 +154,48 @@ def test_a_name_that_nobody_defines_cannot_be_exported(tmp_path: Path) -> None:
     with pytest.raises(LinkError, match="-exported-symbol: the program defines no such symbol"):
         linked(tmp_path, "-exported-symbol=main.nope")
     assert not list(tmp_path.iterdir())
+
+
+DLSYM_GO = """package main
+
+import "reflect"
+
+//go:cgo_import_dynamic libc_dlsym dlsym "/usr/lib/libSystem.B.dylib"
+
+func dlsym(handle uintptr, name *byte) uintptr
+
+func answer() int { return 42 }
+
+func main() {
+	const everywhere = ^uintptr(1) // RTLD_DEFAULT, (void *)-2
+	name, missing := []byte("main.answer\\x00"), []byte("main.main\\x00")
+	println(dlsym(everywhere, &name[0]) == reflect.ValueOf(answer).Pointer())
+	println(dlsym(everywhere, &missing[0]))
+}
+"""
+# The C function gets its arguments in registers and an aligned stack; BX survives the call.
+DLSYM_CODE = """TEXT ·dlsym(SB), 4, $32-24
+	MOVQ handle+0(FP), DI
+	MOVQ name+8(FP), SI
+	MOVQ SP, BX
+	ANDQ $~15, SP
+	CALL libc_dlsym(SB)
+	MOVQ BX, SP
+	MOVQ AX, ret+16(FP)
+	RET
+"""
+
+
+@pytest.mark.parametrize("flag", ["-dyldinfo=opcodes", "-dyldinfo=chained"])
+def test_dlsym_finds_what_the_program_exports_and_nothing_else(tmp_path: Path, flag: str) -> None:
+    (tmp_path / "main.go").write_text(DLSYM_GO)
+    (tmp_path / "dlsym_amd64.s").write_text(DLSYM_CODE)
+    (tmp_path / "go.mod").write_text("module dlsym\n\ngo 1.26\n")
+    path, ldflags = tmp_path / "linked", f"-ldflags=-w {flag} -exported-symbol main.answer"
+    done = pielink("build", "-C", str(tmp_path), ldflags, "-o", str(path), ".")
+    assert done.returncode == 0, done.stderr
+    done = pielink("run", str(path))
+    assert done.stderr == "true\n0\n"
 
 
 DYLIBS = 40
