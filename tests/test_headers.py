@@ -24,7 +24,7 @@ from pielink.passes.headers import (
     uuid_of,
 )
 from pielink.passes.symtab import SymbolTable
-from pielink.tables import Layout, Sections, Segments
+from pielink.tables import Layout, Sections, Segments, with_columns
 
 
 def layout_of(file: MachOFile) -> Layout:
@@ -111,6 +111,18 @@ def test_load_commands_of_go_output_come_out_the_same(flags: tuple[str, ...]) ->
     )
     made = headers(layout_of(file), data, table_of(file), description_of(file))
     assert made == file.data[: 32 + int(file.header["sizeofcmds"])]
+
+
+def test_thread_local_variables_are_announced_in_the_header() -> None:
+    file = read_macho(go_inputs("hello").reference())
+    layout = layout_of(file)
+    kinds = layout.sections.flags.copy()
+    kinds[-3] = macho.S_THREAD_LOCAL_VARIABLES
+    layout = with_columns(layout, sections=with_columns(layout.sections, flags=kinds))
+    data = linkedit(layout, DyldInfo(), table_of(file), 4096)
+    made = headers(layout, data, table_of(file), description_of(file))
+    flags = int(np.frombuffer(made, macho.MACH_HEADER_64, 1)[0]["flags"])
+    assert flags == int(file.header["flags"]) | macho.MH_HAS_TLV_DESCRIPTORS
 
 
 def test_linkedit_follows_the_last_segment_as_in_go_output() -> None:

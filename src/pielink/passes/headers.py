@@ -135,7 +135,7 @@ def headers(layout: Layout, data: Linkedit, table: SymbolTable, about: Descripti
     if about.signature_size:
         place = {"dataoff": data.end, "datasize": about.signature_size}
         commands.append(command(macho.LINKEDIT_DATA_COMMAND, macho.LC_CODE_SIGNATURE, **place))
-    result = _mach_header(commands, _flags(table, about.pie)) + b"".join(commands)
+    result = _mach_header(commands, _flags(layout, table, about.pie)) + b"".join(commands)
     _check_room(layout, len(result))
     return result
 
@@ -272,10 +272,18 @@ def _dyld_commands(parts: dict[str, Part]) -> list[bytes]:
     ]
 
 
-def _flags(table: SymbolTable, pie: bool) -> int:
-    """Flags of the header, as Go's linker sets them: no MH_TWOLEVEL."""
+def _flags(layout: Layout, table: SymbolTable, pie: bool) -> int:
+    """Flags of the header, as Go's linker sets them: no MH_TWOLEVEL.
+
+    dyld looks for thread-local variables only if the header says that there are some.
+    """
     flags = 0 if table.undefined_count else macho.MH_NOUNDEFS
-    return flags | macho.MH_PIE | macho.MH_DYLDLINK if pie else flags
+    if pie:
+        flags |= macho.MH_PIE | macho.MH_DYLDLINK
+    kinds = layout.sections.flags & macho.SECTION_TYPE
+    if (kinds == macho.S_THREAD_LOCAL_VARIABLES).any():
+        flags |= macho.MH_HAS_TLV_DESCRIPTORS
+    return flags
 
 
 def _mach_header(commands: list[bytes], flags: int) -> bytes:
