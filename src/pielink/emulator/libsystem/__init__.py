@@ -19,6 +19,7 @@ from pielink.emulator.libsystem import (  # noqa: F401 - each declares its funct
     paths,
     process,
     runtime,
+    scan,
     setjmp,
     signals,
     sockets,

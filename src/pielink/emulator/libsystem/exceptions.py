@@ -281,7 +281,7 @@ def find_enclosing(proc: Process, pc: int) -> int:
 
 @libsystem("int backtrace(void **, int)")
 def backtrace_array(proc: Process, out: int, size: int) -> int:
-    found = []
+    found: list[int] = []
     for frame, _ in _frames(proc, proc.state(Unwinder).current()):
         if len(found) >= size:
             break

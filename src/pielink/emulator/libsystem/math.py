@@ -23,8 +23,16 @@ if TYPE_CHECKING:
 
 _LIBM = ctypes.CDLL(ctypes.util.find_library("m") or None)
 
-_ONE = ["sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "logb", "sqrt", "cbrt", "fabs", "ceil", "floor", "trunc", "round", "rint", "nearbyint", "erf", "erfc", "tgamma", "lgamma"]
-_TWO = ["pow", "atan2", "fmod", "remainder", "hypot", "copysign", "nextafter", "fdim", "fmax", "fmin"]
+_ONE = [
+    *("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh"),
+    *("atanh", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "logb", "sqrt", "cbrt"),
+    *("fabs", "ceil", "floor", "trunc", "round", "rint", "nearbyint", "erf", "erfc", "tgamma"),
+    "lgamma",
+]
+_TWO = [
+    *("pow", "atan2", "fmod", "remainder", "hypot", "copysign", "nextafter"),
+    *("fdim", "fmax", "fmin"),
+]
 _TO_LONG = ["lround", "llround", "lrint", "llrint"]
 _VARIANTS = (("", "double"), ("f", "float"), ("l", "long double"))
 

@@ -124,7 +124,8 @@ def standard_output(proc: Process) -> Stream:
     return proc.state(Streams).get(proc.memory.u64(address))
 
 
-def _standard_input(proc: Process) -> Stream:
+def standard_input(proc: Process) -> Stream:
+    """stdin, which scanf and its kin use without naming it."""
     address = proc.dyld.emulated_symbol(libsystem, "___stdinp")
     assert address is not None
     return proc.state(Streams).get(proc.memory.u64(address))
@@ -406,7 +407,7 @@ def fgetc(proc: Process, handle: int) -> Work:
 
 @libsystem("int getchar(void)", "getchar_unlocked")
 def getchar(proc: Process) -> Work:
-    return _get(proc, _standard_input(proc))
+    return _get(proc, standard_input(proc))
 
 
 @libsystem("int ungetc(int, void *)")

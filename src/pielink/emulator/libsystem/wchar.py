@@ -153,7 +153,8 @@ def wctomb(proc: Process, out: int, code: int) -> int:
 
 def _to_wide(proc: Process, data: bytes, room: int) -> tuple[list[int], int]:
     """Code points for at most `room` characters of NUL-terminated `data`; bytes used."""
-    codes, at = [], 0
+    codes: list[int] = []
+    at = 0
     while at < len(data) and len(codes) < room:
         code, used = _decode(data[at : at + _LONGEST])
         if used < 0:

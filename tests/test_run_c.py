@@ -1,0 +1,76 @@
+"""C and C++ programs for macOS print here what the same sources print as native programs."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from emulator_programs import c_program, native_c_program, native_run, pielink_run
+
+START = """\
+constructor 1 1 {first}
+constructor 2 2
+main 3
+thread 7 argument
+joined 1 local 5 zero 0
+atexit 2
+atexit 1
+destructor
+"""
+
+
+@pytest.mark.parametrize("arguments", [[], ["word"]])
+def test_constructors_thread_locals_and_exit_functions_in_order(arguments: list[str]) -> None:
+    ran = pielink_run(c_program("run_start"), *arguments)
+    assert (ran.status, ran.err) == (3, "")
+    assert ran.out == START.format(first=arguments[0] if arguments else "-")
+
+
+@pytest.mark.parametrize("name", ["run_printf", "run_threads", "run_library"])
+def test_output_is_the_native_one(name: str) -> None:
+    native = native_run(native_c_program(name))
+    ran = pielink_run(c_program(name))
+    assert native.status == 0
+    assert ran.out.splitlines() == native.out.splitlines()
+    assert (ran.status, ran.err) == (0, "")
+
+
+def test_standard_input_through_stdio() -> None:
+    text = "first line\n12 0x2a 3.5 word\n" + "x" * 9000 + "\nlast"
+    native = native_run(native_c_program("run_stdin"), stdin=text)
+    ran = pielink_run(c_program("run_stdin"), stdin=text)
+    assert native.status == 0
+    assert (ran.status, ran.out, ran.err) == (0, native.out, "")
+
+
+SIGNALS = """\
+raised 1
+blocked 1 pending 1
+delivered 1
+fault 1 on alternate stack 1
+fault 1 on alternate stack 1
+fault 1 on alternate stack 1
+pause -1 1 alarms 1
+longjmp 55
+"""
+
+
+@pytest.mark.parametrize(("arguments", "number"), [([], signal.SIGABRT), (["x"], signal.SIGTERM)])
+def test_signals_and_jumps(arguments: list[str], number: int) -> None:
+    ran = pielink_run(c_program("run_signals"), *arguments)
+    assert ran.out == SIGNALS
+    assert ran.status == 128 + number
+    assert f"killed by signal {int(number)}" in ran.err
+
+
+def test_cxx_exceptions_objects_and_streams() -> None:
+    native = native_run(native_c_program("run_cxx", sources=["main.cc"]))
+    ran = pielink_run(c_program("run_cxx", sources=["main.cc"]))
+    assert native.status == 0
+    assert (ran.status, ran.out, ran.err) == (0, native.out, "")
+
+
+def test_an_uncaught_cxx_exception_aborts() -> None:
+    ran = pielink_run(c_program("run_cxx", sources=["main.cc"]), "throw")
+    assert ran.status == 128 + signal.SIGABRT
+    assert "uncaught exception of type std::logic_error: uncaught" in ran.err
