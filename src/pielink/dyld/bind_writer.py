@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pielink.dyld import leb128
 from pielink.dyld.columns import POINTER_SIZE, Rows
 from pielink.dyld.errors import DyldInfoError
-from pielink.dyld.plan import CostModel, Plan, plan
+from pielink.dyld.plan import CostModel, Costs, Ints, Plan, plan
 from pielink.dyld.writer import Opcodes, assemble, plain, with_strings, with_uleb
 from pielink.formats import macho
 
@@ -54,18 +54,21 @@ def unique_locations(rows: Rows, key: U8) -> I8:
     return order
 
 
-def single_cost(gap: I8) -> I8:
+def single_cost(gap: Ints) -> Costs:
     """Bytes of DO_BIND or one of its two forms that move the address on by gap >= 0 bytes."""
-    scaled = (gap % POINTER_SIZE == 0) & (gap <= MAX_SCALED)
-    return np.where(scaled, 1, 1 + leb128.uleb_sizes(gap))
+    scaled = (gap & (POINTER_SIZE - 1) == 0) & (gap <= MAX_SCALED)
+    cost: Costs = 1 + leb128.uleb_sizes(gap) * ~scaled
+    return cost
 
 
-def _repeat_cost(count: I8, gap: I8) -> I8:
-    return 1 + leb128.uleb_sizes(count) + leb128.uleb_sizes(gap)
+def _repeat_cost(count: Ints, gap: Ints) -> Costs:
+    cost: Costs = 1 + leb128.uleb_sizes(count) + leb128.uleb_sizes(gap)
+    return cost
 
 
-def _residual_cost(gap: I8) -> I8:
-    return 1 + leb128.uleb_sizes(gap)
+def _residual_cost(gap: Ints) -> Costs:
+    cost: Costs = 1 + leb128.uleb_sizes(gap)
+    return cost
 
 
 _COSTS = CostModel(single_cost, _repeat_cost, _residual_cost)
@@ -128,7 +131,7 @@ def _plan(rows: Rows, starts: Bools) -> tuple[Plan, I8]:
     gap = np.append(offset[1:] - offset[:-1] - POINTER_SIZE, -1)
     gap[:-1][segment[1:] != segment[:-1]] = -1
     np.maximum(gap, -1, out=gap)
-    jump = np.zeros(len(rows), np.int64)
+    jump = np.zeros(len(rows), np.int8)
     anew = np.flatnonzero(gap[:-1] < 0)
     jump[anew] = 1 + leb128.uleb_sizes(offset[anew + 1])
     closed = np.append(starts[1:], True) | (gap < 0)
@@ -192,5 +195,5 @@ def _do_opcodes(chosen: Plan) -> Opcodes:
     return Opcodes(byte.astype(np.uint8), count, times, gap, skip)
 
 
-def _add_opcodes(gap: I8) -> Opcodes:
+def _add_opcodes(gap: Ints) -> Opcodes:
     return with_uleb(np.full(len(gap), macho.BIND_OPCODE_ADD_ADDR_ULEB), gap)

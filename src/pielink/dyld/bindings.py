@@ -158,15 +158,15 @@ def _parse(data: bytes, lazy: bool) -> Stream:
 def _effects(stream: Stream) -> tuple[U8, U8, U8]:
     """What each opcode does: locations bound, bytes from one to the next, bytes moved in all."""
     code, a, b = stream.opcode, stream.first, stream.second
-    pointer, none = np.uint64(POINTER_SIZE), np.uint64(0)
+    pointer = np.uint64(POINTER_SIZE)
     add = code == macho.BIND_OPCODE_DO_BIND_ADD_ADDR_ULEB
     scaled = code == macho.BIND_OPCODE_DO_BIND_ADD_ADDR_IMM_SCALED
     times = code == macho.BIND_OPCODE_DO_BIND_ULEB_TIMES_SKIPPING_ULEB
     one = add | scaled | (code == macho.BIND_OPCODE_DO_BIND)
-    count = np.select([one, times], [np.uint64(1), a], none)
+    count = a * times + one
     words = stream.immediate.astype(np.uint64) * pointer
-    stride = pointer + np.select([add, scaled, times], [a, words, b], none)
-    advance = np.where(code == macho.BIND_OPCODE_ADD_ADDR_ULEB, a, count * stride)
+    stride = pointer + a * add + words * scaled + b * times
+    advance = count * stride + a * (code == macho.BIND_OPCODE_ADD_ADDR_ULEB)
     return count, stride, advance
 
 
@@ -204,8 +204,8 @@ def rows_of(
     refuse(at, ~np.isin(state.type[does], TYPES), "a bind has an unknown type, or none was set")
     repeats = (state.start[does], state.count[does], state.stride[does])
     check_limits(at, state.segment[does], *repeats, segment_sizes)
-    which, offset = expand(*repeats)
-    opcode = does[which]
+    offset = expand(*repeats)
+    opcode = np.repeat(does, state.count[does].astype(np.int64))
     names, index = distinct(state.names)
     rows = np.empty(len(offset), BIND)
     for column in ("segment", "type", "flags", "ordinal", "addend"):

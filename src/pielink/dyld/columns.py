@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from pielink.dyld.errors import DyldInfoError
-from pielink.dyld.ragged import ranges
 
 # One pointer (8 bytes) to slide. segment: index of the LC_SEGMENT_64, 0..15; type: REBASE_TYPE_*;
 # offset: bytes from the start of the segment.
@@ -103,11 +102,17 @@ def check_limits(
         )
 
 
-def expand(start: U8, count: U8, stride: U8) -> tuple[I8, U8]:
-    """Each repeat's locations in a row: (index of the repeat, offset), both (sum of count,)."""
+def expand(start: U8, count: U8, stride: U8) -> U8:
+    """The offsets of each repeat's locations, one repeat behind the other: (sum of count,).
+
+    count: all above 0.
+    """
     times = count.astype(np.int64)
-    which = np.repeat(np.arange(len(times)), times)
-    if len(which) == len(times) and (times == 1).all():
-        return which, start
-    nth = ranges(np.zeros(len(times), np.int64), times)
-    return which, start[which] + stride[which] * nth.view(np.uint64)
+    if not len(times) or int(times.max()) == 1:
+        return start
+    # Each location's distance from the one before it, summed up.
+    steps = np.repeat(stride, times)
+    ends = np.cumsum(times)
+    steps[0] = start[0]
+    steps[ends[:-1]] = start[1:] - (start[:-1] + stride[:-1] * (count[:-1] - np.uint64(1)))
+    return np.cumsum(steps)

@@ -17,13 +17,14 @@ MAX_SIZE = 10  # bytes that 64 bits need
 
 U1 = npt.NDArray[np.uint8]
 U8 = npt.NDArray[np.uint64]
+I1 = npt.NDArray[np.int8]
 I8 = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 
-def uleb_sizes(values: npt.NDArray[Any]) -> I8:
+def uleb_sizes(values: npt.NDArray[Any]) -> I1:
     """Bytes that each value (unsigned or not negative) takes as a ULEB, 1..10: same shape."""
-    sizes = np.ones(values.shape, np.int64)
+    sizes = np.ones(values.shape, np.int8)
     top = int(values.max()) if values.size else 0
     for shift in range(7, 64, 7):
         if top >> shift == 0:
@@ -32,13 +33,13 @@ def uleb_sizes(values: npt.NDArray[Any]) -> I8:
     return sizes
 
 
-def sleb_sizes(values: I8) -> I8:
+def sleb_sizes(values: I8) -> I1:
     """Bytes that each value (int64) takes as an SLEB, 1..10: same shape."""
     magnitude = (values ^ (values >> np.int64(63))).view(np.uint64)
     return uleb_sizes(magnitude << np.uint64(1))  # one more bit: the sign
 
 
-def put(out: U1, positions: I8, values: npt.NDArray[Any], sizes: I8) -> None:
+def put(out: U1, positions: I8, values: npt.NDArray[Any], sizes: npt.NDArray[Any]) -> None:
     """Write values (n, 64-bit; signed ones as SLEB) at byte positions of out, each in its size."""
     for group in range(int(sizes.max()) if len(sizes) else 0):
         if group:

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,74 +31,77 @@ import numpy.typing as npt
 from pielink.dyld.ragged import ranges
 
 I8 = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.signedinteger[Any]]
 Costs = npt.NDArray[np.int8]
 Bools = npt.NDArray[np.bool_]
 
-NEVER = 100  # more than any path costs that could be taken instead; fits int8 when added to itself
+NEVER = 60  # more than any way to cover a run; fits int8 when two are added
+SHORT = 10  # so many singles never cost less than a repeat
 
 
 @dataclass(frozen=True)
 class CostModel:
-    """What the forms of one opcode family cost, in bytes, vectorised over (n,) int64 columns.
+    """What the forms of one opcode family cost, in bytes, vectorised over (n,) columns.
 
     single(gap): one location and a gap. repeat(count, gap): count >= 1 locations with this gap
     after each. residual(gap): to move on by gap bytes > 0.
     """
 
-    single: Callable[[I8], I8]
-    repeat: Callable[[I8, I8], I8]
-    residual: Callable[[I8], I8]
+    single: Callable[[Ints], Costs]
+    repeat: Callable[[Ints, Ints], Costs]
+    residual: Callable[[Ints], Costs]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The opcodes chosen, in order: (n,) int64 columns.
+    """The opcodes chosen, in order: (n,) columns.
 
     first: index of the first location covered; count: how many; gap: bytes skipped after each;
     residual: bytes to move on after the last, 0 in front of a SET_SEGMENT.
     """
 
     first: I8
-    count: I8
-    gap: I8
-    residual: I8
+    count: Ints
+    gap: Ints
+    residual: Ints
 
 
 @dataclass(frozen=True)
 class _Runs:
     first: I8
-    length: I8
-    gap: I8
+    length: Ints
+    gap: Ints
     closed: Bools  # a repeat must not go on into the next run
-    jump: I8  # cost of the SET_SEGMENT that follows; 0 if none
+    jump: Costs  # cost of the SET_SEGMENT that follows; 0 if none
 
 
-def plan(gap: I8, closed: Bools, jump: I8, model: CostModel) -> Plan:
+def plan(gap: I8, closed: Bools, jump: Costs, model: CostModel) -> Plan:
     """Choose opcodes for n >= 1 locations.
 
     gap: (n,) bytes to the next location, >= 0, or -1 where the address is set anew. closed: (n,)
     bool, no opcode covers both this location and the next. jump: (n,) bytes that the opcode that
     sets the address costs. Where gap is -1, closed must be True.
     """
-    runs = _runs(gap, closed, jump)
-    if len(runs.first) == len(gap) and not np.any(~runs.closed[:-1]):
-        entry = np.zeros(len(gap) + 1, np.bool_)
-    else:
-        entry = _shortest_path(*_matrices(runs, model))
+    runs = _runs(_narrow(gap), closed, jump)
+    entry = _shortest_path(*_matrices(runs, model))
     return _opcodes(runs, entry, model)
 
 
-def _runs(gap: I8, closed: Bools, jump: I8) -> _Runs:
+def _narrow(gap: I8) -> Ints:
+    """The same numbers in 32 bits if they fit: half the memory to go through."""
+    return gap.astype(np.int32) if int(gap.max()) < 1 << 30 else gap
+
+
+def _runs(gap: Ints, closed: Bools, jump: Costs) -> _Runs:
     new = np.ones(len(gap), np.bool_)
-    new[1:] = (gap[1:] != gap[:-1]) | closed[:-1]
+    np.not_equal(gap[1:], gap[:-1], out=new[1:])
+    new[1:] |= closed[:-1]
     first = np.flatnonzero(new)
-    length = np.diff(first, append=len(gap))
-    last = first + length - 1
+    length = np.empty(len(first), np.int32)
+    np.subtract(first[1:], first[:-1], out=length[:-1], casting="unsafe")
+    length[-1] = len(gap) - first[-1]
+    last = first + (length - 1)
     return _Runs(first, length, gap[first], closed[last], jump[last])
-
-
-def _next_gap(runs: _Runs) -> I8:
-    return np.append(runs.gap[1:], -1)
 
 
 def _matrices(runs: _Runs, model: CostModel) -> tuple[Costs, Costs, Costs, Costs]:
@@ -106,28 +110,40 @@ def _matrices(runs: _Runs, model: CostModel) -> tuple[Costs, Costs, Costs, Costs
     ends = runs.gap < 0
     gap = np.maximum(runs.gap, 0)
     single = np.where(ends, 1 + runs.jump, model.single(gap))
-    within_full = np.minimum(full * single, model.repeat(full, gap))
-    within_full[ends] = single[ends]
-    within_rest = np.minimum(rest * single, model.repeat(np.maximum(rest, 1), gap))
+    over_rest, over_full = model.repeat(full, gap), model.repeat(full + 1, gap)
+    within_full = _cheaper(full, single, over_rest)
+    np.copyto(within_full, single, where=ends)
+    within_rest = _cheaper(rest, single, model.repeat(rest, gap))
     beyond = _residual_costs(runs, gap, model)
-    over_full = model.repeat(full + 1, gap) + beyond
-    over_rest = np.where(rest > 0, model.repeat(full, gap) + beyond, NEVER)
+    over_full += beyond
+    over_rest += beyond
     # A run of one location that was covered already costs nothing; its own jump was paid for
     # as the residual of the repeat that covered it.
-    columns = (within_full, over_full, np.where(rest > 0, within_rest, 0), over_rest)
-    return tuple(np.minimum(c, NEVER).astype(np.int8) for c in columns)  # type: ignore[return-value]
+    np.copyto(over_rest, NEVER, where=rest == 0)
+    np.minimum(over_full, NEVER, out=over_full)
+    np.minimum(over_rest, NEVER, out=over_rest)
+    return within_full, over_full, within_rest, over_rest
 
 
-def _residual_costs(runs: _Runs, gap: I8, model: CostModel) -> I8:
+def _cheaper(count: Ints, single: Costs, repeat: Costs) -> Costs:
+    """The cost of count singles or of one repeat: int8, 0 for a count of 0."""
+    few = np.minimum(count, SHORT).astype(np.int8)  # more singles always cost more
+    cheaper: Costs = np.minimum(few * single, repeat)
+    return cheaper
+
+
+def _residual_costs(runs: _Runs, gap: Ints, model: CostModel) -> Costs:
     """What moving on costs after a repeat that swallowed the next run's first location."""
-    following = _next_gap(runs)
-    next_jump = np.append(runs.jump[1:], 0)
-    short = following - gap
-    cost = np.full(len(gap), NEVER, np.int64)
-    ahead = np.flatnonzero(~runs.closed & (runs.gap >= 0) & (short > 0))
+    cost = np.full(len(gap), NEVER, np.int8)
+    open_end = ~runs.closed
+    short = np.empty_like(gap)
+    np.subtract(runs.gap[1:], gap[:-1], out=short[:-1])
+    short[-1] = 0
+    ahead = np.flatnonzero(open_end & (short > 0))
     cost[ahead] = model.residual(short[ahead])
-    set_anew = ~runs.closed & (runs.gap >= 0) & (following < 0)
-    return np.where(set_anew, next_jump, cost)
+    set_anew = np.flatnonzero(open_end[:-1] & (runs.gap[1:] < 0))
+    cost[set_anew] = runs.jump[set_anew + 1]
+    return cost
 
 
 def _shortest_path(c00: Costs, c01: Costs, c10: Costs, c11: Costs) -> Bools:
@@ -190,18 +206,18 @@ def _chain_back(to_no: Bools, to_yes: Bools) -> Bools:
 
 def _opcodes(runs: _Runs, entry: Bools, model: CostModel) -> Plan:
     """Turn the path into opcodes: each run gives several singles or one repeat."""
-    first = runs.first + entry[:-1]
     count = runs.length - entry[:-1]
     some = np.flatnonzero(count > 0)
-    first, count, gap, over = first[some], count[some], runs.gap[some], entry[1:][some]
-    residual = np.where(over, _next_gap(runs)[some] - gap, 0)
-    residual[residual < 0] = 0  # the next run ends in a jump
-    gap = np.maximum(gap, 0)
+    first, count = runs.first[some] + entry[some], count[some]
+    over, gap = entry[some + 1], runs.gap[some]
+    residual = np.zeros(len(some), gap.dtype)
+    onward = np.flatnonzero(over)
+    residual[onward] = np.maximum(runs.gap[some[onward] + 1] - gap[onward], 0)  # 0: a jump
+    np.maximum(gap, 0, out=gap)
     single = ~over & ((count == 1) | (count * model.single(gap) <= model.repeat(count, gap)))
     times = np.where(single, count, 1)
+    count = np.where(single, 1, count + over)
     if int(times.max()) > 1:
         first = ranges(first, times)
-        count, gap = np.repeat(count, times), np.repeat(gap, times)
-        over, residual = np.repeat(over, times), np.repeat(residual, times)
-        single = np.repeat(single, times)
-    return Plan(first, np.where(single, 1, count + over), gap, residual)
+        count, gap, residual = (np.repeat(c, times) for c in (count, gap, residual))
+    return Plan(first, count, gap, residual)

@@ -34,7 +34,7 @@ from pielink.dyld.columns import (
     location_keys,
 )
 from pielink.dyld.columns import MAX_OFFSET_BITS as OFFSET_BITS
-from pielink.dyld.plan import CostModel, Plan, plan
+from pielink.dyld.plan import CostModel, Costs, Ints, Plan, plan
 from pielink.dyld.stream import (
     ONE_LEB,
     TWO_LEBS,
@@ -86,19 +86,27 @@ FORMS = {
 _GRAMMAR = grammar(FORMS)
 
 
-def _single(gap: I8) -> I8:
-    return 1 + np.where(gap > 0, leb128.uleb_sizes(gap), 0)
+def _single(gap: Ints) -> Costs:
+    """DO_REBASE_ADD_ADDR_ULEB, or DO_REBASE_IMM_TIMES of one if there is no gap."""
+    cost: Costs = leb128.uleb_sizes(gap) + (gap > 0)
+    return cost
 
 
-def _repeat(count: I8, gap: I8) -> I8:
-    times = np.where(count <= MAX_IMMEDIATE, 0, leb128.uleb_sizes(count))
-    return 1 + np.where(gap > 0, leb128.uleb_sizes(count) + leb128.uleb_sizes(gap), times)
+def _repeat(count: Ints, gap: Ints) -> Costs:
+    """DO_REBASE_ULEB_TIMES_SKIPPING_ULEB, or one of DO_REBASE_..._TIMES if there is no gap."""
+    skips = gap > 0
+    times = leb128.uleb_sizes(count) * (skips | (count > MAX_IMMEDIATE))
+    cost: Costs = 1 + times + leb128.uleb_sizes(gap) * skips
+    return cost
 
 
-def _residual(gap: I8) -> I8:
-    scaled = np.where(gap <= MAX_SCALED, 1, 2)
-    fits = (gap % POINTER_SIZE == 0) & (gap <= 2 * MAX_SCALED)
-    return np.where(fits, scaled, 1 + leb128.uleb_sizes(gap))
+def _residual(gap: Ints) -> Costs:
+    """One or two ADD_ADDR_IMM_SCALED, or ADD_ADDR_ULEB."""
+    cost = 1 + leb128.uleb_sizes(gap)
+    scaled = (gap & (POINTER_SIZE - 1) == 0) & (gap <= 2 * MAX_SCALED)
+    np.copyto(cost, 2, where=scaled)
+    cost -= scaled & (gap <= MAX_SCALED)
+    return cost
 
 
 _COSTS = CostModel(_single, _repeat, _residual)
@@ -135,7 +143,7 @@ def _in_order(place: U1, offset: I8) -> bytes:
     """The shortest stream for locations in this order. place: type and segment."""
     gap = _gaps(place, offset)
     closed = gap < 0
-    jump = np.zeros(len(gap), np.int64)
+    jump = np.zeros(len(gap), np.int8)
     sets = np.flatnonzero(closed[:-1])
     jump[sets] = 1 + leb128.uleb_sizes(offset[sets + 1])
     return _emit(plan(gap, closed, jump, _COSTS), place, offset, closed)
@@ -179,32 +187,29 @@ def _emit(chosen: Plan, place: U1, offset: I8, closed: npt.NDArray[np.bool_]) ->
 def _do_opcodes(chosen: Plan) -> Opcodes:
     """The opcode that rebases, for each step of the plan."""
     count, gap = chosen.count, chosen.gap
-    times = np.where((gap == 0) & (count <= MAX_IMMEDIATE), 0, leb128.uleb_sizes(count))
-    times[(gap > 0) & (count == 1)] = 0
-    skip = np.where(gap > 0, leb128.uleb_sizes(gap), 0)
-    byte = np.select(
-        [(gap == 0) & (times == 0), gap == 0, times == 0],
-        [
-            macho.REBASE_OPCODE_DO_REBASE_IMM_TIMES | count,
-            macho.REBASE_OPCODE_DO_REBASE_ULEB_TIMES,
-            macho.REBASE_OPCODE_DO_REBASE_ADD_ADDR_ULEB,
-        ],
+    skips, many = gap > 0, count > 1
+    times = leb128.uleb_sizes(count) * ((skips & many) | (count > MAX_IMMEDIATE))
+    counted = np.where(
+        many,
         macho.REBASE_OPCODE_DO_REBASE_ULEB_TIMES_SKIPPING_ULEB,
-    )
-    return Opcodes(byte.astype(np.uint8), count, times, gap, skip)
+        macho.REBASE_OPCODE_DO_REBASE_ADD_ADDR_ULEB,
+    ).astype(np.uint8)
+    byte = (macho.REBASE_OPCODE_DO_REBASE_IMM_TIMES | count).astype(np.uint8)
+    np.copyto(byte, macho.REBASE_OPCODE_DO_REBASE_ULEB_TIMES, where=count > MAX_IMMEDIATE)
+    np.copyto(byte, counted, where=skips)
+    return Opcodes(byte, count, times, gap, leb128.uleb_sizes(gap) * skips)
 
 
-def _add_opcodes(gap: I8) -> Opcodes:
+def _add_opcodes(gap: Ints) -> Opcodes:
     """The shortest opcodes that move the address on by gap > 0 bytes; two scaled ones may win."""
     words = gap // POINTER_SIZE
-    size = _residual(gap)
-    scaled = (gap % POINTER_SIZE == 0) & (gap <= 2 * MAX_SCALED)
+    scaled = (gap & (POINTER_SIZE - 1) == 0) & (gap <= 2 * MAX_SCALED)
     immediate = macho.REBASE_OPCODE_ADD_ADDR_IMM_SCALED | np.minimum(words, MAX_IMMEDIATE)
     byte = np.where(scaled, immediate, macho.REBASE_OPCODE_ADD_ADDR_ULEB).astype(np.uint8)
     # A second scaled add goes out as the operand of the first.
     rest = macho.REBASE_OPCODE_ADD_ADDR_IMM_SCALED | (words - MAX_IMMEDIATE)
-    none = np.zeros(len(gap), np.int64)
-    return Opcodes(byte, np.where(scaled, rest, gap), size - 1, none, none)
+    none = np.zeros(len(gap), np.int8)
+    return Opcodes(byte, np.where(scaled, rest, gap), _residual(gap) - np.int8(1), none, none)
 
 
 def _set_opcodes(place: U1, offset: I8) -> Opcodes:
@@ -245,9 +250,11 @@ def decode(data: bytes, segment_sizes: Sequence[int] | None = None) -> Rows:
     refuse(at, ~np.isin(kind[does], TYPES), "a rebase has an unknown type, or none was set")
     repeats = (start[does], count[does], stride[does])
     check_limits(at, segment[does], *repeats, segment_sizes)
-    which, offset = expand(*repeats)
+    offset = expand(*repeats)
+    times = count[does].astype(np.int64)
     rows = np.empty(len(offset), REBASE)
-    rows["segment"], rows["type"], rows["offset"] = segment[does][which], kind[does][which], offset
+    rows["segment"], rows["type"] = np.repeat(segment[does], times), np.repeat(kind[does], times)
+    rows["offset"] = offset
     return rows
 
 
@@ -273,14 +280,11 @@ def _effects(stream: Stream) -> tuple[U8, U8, U8]:
     skipping = code == macho.REBASE_OPCODE_DO_REBASE_ULEB_TIMES_SKIPPING_ULEB
     immediate = code == macho.REBASE_OPCODE_DO_REBASE_IMM_TIMES
     times = skipping | (code == macho.REBASE_OPCODE_DO_REBASE_ULEB_TIMES)
-    count = np.select([immediate, times, add], [words, a, np.uint64(1)], np.uint64(0))
-    stride = np.uint64(POINTER_SIZE) + np.select([skipping, add], [b, a], np.uint64(0))
-    moves = [
-        (code == macho.REBASE_OPCODE_ADD_ADDR_ULEB, a),
-        (code == macho.REBASE_OPCODE_ADD_ADDR_IMM_SCALED, words * np.uint64(POINTER_SIZE)),
-    ]
-    advance = np.select([m for m, _ in moves], [v for _, v in moves], count * stride)
-    return count, stride, advance
+    count = words * immediate + a * times + add
+    stride = np.uint64(POINTER_SIZE) + b * skipping + a * add
+    advance = count * stride + a * (code == macho.REBASE_OPCODE_ADD_ADDR_ULEB)
+    scaled = code == macho.REBASE_OPCODE_ADD_ADDR_IMM_SCALED
+    return count, stride, advance + words * scaled * np.uint64(POINTER_SIZE)
 
 
 def opcodes(data: bytes) -> list[Opcode]:

@@ -58,14 +58,14 @@ def passes(offset: I8, gap: I8) -> I8 | None:
         return None
     order = np.arange(len(offset))
     for stretches in found:
-        count, period = stretches.count, stretches.period
+        count = stretches.count
         nth = ranges(np.zeros(len(count), np.int64), count)
-        start, period = np.repeat(stretches.first, count), np.repeat(period, count)
-        rounds, rest = np.divmod(np.repeat(count, count), period)
+        start, each = np.repeat(stretches.first, count), np.repeat(stretches.period, count)
+        rounds, rest = np.divmod(np.repeat(count, count), each)
         # Rotated so that the last pass ends at the last location, with what follows just ahead.
-        phase = (nth % period - rest) % period
-        longer = np.maximum(phase - (period - rest), 0)  # earlier passes that have one more
-        order[start + phase * rounds + longer + nth // period] = start + nth
+        phase = (nth % each - rest) % each
+        longer = np.maximum(phase - (each - rest), 0)  # earlier passes that have one more
+        order[start + phase * rounds + longer + nth // each] = start + nth
     return order
 
 
@@ -135,4 +135,5 @@ def _saved(first: I8, count: I8, period: I8, offset: I8, cost: I8) -> I8:
     stride = offset[first + period] - offset[first]
     one = 1 + leb128.uleb_sizes(count // period + 1) + leb128.uleb_sizes(stride)
     back = 1 + leb128.uleb_sizes(offset[first + count - 1])
-    return cost[first + count - 1] - cost[first] - period * one - (period - 1) * back
+    saved: I8 = cost[first + count - 1] - cost[first] - period * one - (period - 1) * back
+    return saved

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,8 @@ from pielink.dyld.ragged import ranges
 
 I8 = npt.NDArray[np.int64]
 U1 = npt.NDArray[np.uint8]
-Integers = npt.NDArray[np.int64] | npt.NDArray[np.uint64]
+Sizes = npt.NDArray[np.signedinteger[Any]]
+Integers = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
@@ -26,15 +28,15 @@ class Opcodes:
 
     byte: U1
     first: Integers
-    first_size: I8
+    first_size: Sizes
     second: Integers
-    second_size: I8
+    second_size: Sizes
     strings: bytes = b""
     text_size: I8 | None = None
 
     @property
-    def size(self) -> I8:
-        """Bytes of each opcode with its operands: (n,) int64."""
+    def size(self) -> Sizes:
+        """Bytes of each opcode with its operands: (n,)."""
         size = 1 + self.first_size + self.second_size
         return size if self.text_size is None else size + self.text_size
 
