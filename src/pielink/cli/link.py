@@ -15,14 +15,13 @@ from pielink.options import BuildConfig, LinkOptions
 if TYPE_CHECKING:
     from pielink.pipeline import LinkResult
 
-# Settings of glibc's malloc, in bytes: see `keep_memory`.
+# mallopt's parameters and what they are set to (bytes): see `keep_memory`.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 _MALLOC_OPTIONS = (
     (_M_MMAP_THRESHOLD, 1 << 30),
     (_M_TRIM_THRESHOLD, (1 << 31) - 1),
     (_M_TOP_PAD, 16 << 20),
 )
-_HEAP = 512 << 20  # address space that large links fill; memory is taken only where it is touched
 
 
 def main(argv: list[str]) -> int:
@@ -61,29 +60,21 @@ def run(options: LinkOptions) -> int:
 
 
 def keep_memory() -> None:
-    """Let this process keep the memory that it frees, in huge pages, for as long as it lives.
+    """Let this process keep the memory that it frees, for as long as it lives.
 
     Passes make and drop large arrays. glibc gives each of them back to the kernel at once, which
-    then clears the pages of the next one, 4 KiB at a time: a fifth of the time of a large link.
+    then clears the pages of the next one: a fifth of the time of a large link.
     """
     if not sys.platform.startswith("linux"):
         return
     import ctypes
-    import mmap
 
-    libc = ctypes.CDLL(None)
-    if not hasattr(libc, "mallopt"):  # not glibc: musl has no such options
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except AttributeError:  # not glibc: musl has no such options
         return
     for option, value in _MALLOC_OPTIONS:
-        libc.mallopt(option, value)
-    libc.malloc.argtypes, libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
-    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    libc.free.argtypes = [ctypes.c_void_p]
-    if heap := libc.malloc(_HEAP):
-        # Freed, the block is the top of the heap, and stays advised: madvise is about addresses.
-        start = -(-heap // mmap.PAGESIZE) * mmap.PAGESIZE
-        libc.madvise(start, _HEAP - mmap.PAGESIZE, mmap.MADV_HUGEPAGE)
-        libc.free(heap)
+        mallopt(option, value)
 
 
 def trace(options: LinkOptions, result: LinkResult) -> list[str]:
