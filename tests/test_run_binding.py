@@ -108,7 +108,7 @@ def test_a_missing_symbol_fails_at_load_and_names_the_library(tmp_path: Path) ->
     with pytest.raises(LoadError, match=r"Symbol not found: _needed\n(.|\n)*libweak\.dylib"):
         run(program)
     (tmp_path / "libweak.dylib").unlink()
-    with pytest.raises(LoadError, match="Library not loaded: @executable_path/libweak.dylib"):
+    with pytest.raises(LoadError, match=r"Library not loaded: .*libweak\.dylib"):
         run(program)
 
 

@@ -93,6 +93,7 @@ def main(argv: list[str]) -> int:
         slide=options.slide,
         seed=options.seed,
         bind=options.bind,
+        forward_signals=True,
     )
     if result.signal:
         print(f"pielink run: killed by signal {result.signal}: {result.message}", file=sys.stderr)

@@ -26,6 +26,7 @@ from pielink.emulator.exports import Export, ExportTrie
 from pielink.emulator.fixups import Bind, ChainedRebase
 from pielink.emulator.machofile import Image, read_executable, read_image
 from pielink.emulator.memory import READ, WRITE
+from pielink.emulator.symbolpointers import symbol_pointers
 from pielink.formats import macho
 
 if TYPE_CHECKING:
@@ -184,6 +185,7 @@ class Dyld:
             if not self.bind_lazily:
                 self._apply_binds(loaded, fixups.lazy_binds(image))
             self._apply_binds(loaded, fixups.weak_binds(image))
+            self._apply_binds(loaded, symbol_pointers(image))
         self._prepare_thread_locals(loaded)
         self._protect(loaded)
 

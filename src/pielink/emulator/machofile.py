@@ -68,6 +68,7 @@ class Section:
     size: int
     kind: int
     alignment: int
+    reserved1: int = 0  # of symbol pointers: their first row in the indirect symbol table
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +99,11 @@ class Image:
     weak_bind: Range = Range()
     lazy_bind: Range = Range()
     exports: Range = Range()
+    has_dyld_info: bool = False  # LC_DYLD_INFO(_ONLY), even if all its streams are empty
     chained: Range = Range()
     symbols: Range = Range()  # size in bytes of nlist_64 records
     strings: Range = Range()
+    indirect_symbols: Range = Range()  # 32-bit rows of the symbol table
     main_offset: int | None = None  # LC_MAIN: from the start of __TEXT
     stack_size: int = 0
     thread_pc: int | None = None  # LC_UNIXTHREAD: unslid
@@ -191,6 +194,7 @@ class _Reader:
         self.handlers = {
             macho.LC_SEGMENT_64: self.segment,
             macho.LC_SYMTAB: self.symtab,
+            macho.LC_DYSYMTAB: self.dysymtab,
             macho.LC_DYLD_INFO: self.dyld_info,
             macho.LC_DYLD_INFO_ONLY: self.dyld_info,
             macho.LC_DYLD_EXPORTS_TRIE: self.exports,
@@ -249,15 +253,16 @@ class _Reader:
         self.check(segment, offset)
         self.image.segments.append(segment)
         for at in range(offset + 72, offset + 72 + 80 * count, 80):
-            section, owner, start, length, _, align, _, _, kind = struct.unpack_from(
-                "<16s16s2Q5I", self.data, at
+            section, owner, start, length, _, align, _, _, kind, first = struct.unpack_from(
+                "<16s16s2Q6I", self.data, at
             )
             debug = kind & macho.S_ATTR_DEBUG
             if length and not debug and not (address <= start and start + length <= address + size):
                 raise self.image.error(f"section {_name(section)} outside its segment", at)
             self.image.sections.append(
                 Section(
-                    _name(owner), _name(section), start, length, kind & macho.SECTION_TYPE, align
+                    *(_name(owner), _name(section), start, length),
+                    *(kind & macho.SECTION_TYPE, align, first),
                 )
             )
 
@@ -282,8 +287,15 @@ class _Reader:
         self.image.symbols = self.range(symoff, 16 * nsyms, "symbol table", offset)
         self.image.strings = self.range(stroff, strsize, "string table", offset)
 
+    def dysymtab(self, offset: int, cmdsize: int) -> None:
+        """LC_DYSYMTAB."""
+        indirectsymoff, nindirectsyms = self.fields("<18I", offset, cmdsize)[12:14]
+        part = self.range(indirectsymoff, 4 * nindirectsyms, "indirect symbol table", offset)
+        self.image.indirect_symbols = part
+
     def dyld_info(self, offset: int, cmdsize: int) -> None:
         """LC_DYLD_INFO(_ONLY)."""
+        self.image.has_dyld_info = True
         values = self.fields("<10I", offset, cmdsize)
         names = ("rebase", "bind", "weak_bind", "lazy_bind", "exports")
         for name, start, size in zip(names, values[::2], values[1::2], strict=True):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -59,6 +61,21 @@ def _statistics(proc: Process, loaded: float, started: float) -> RunStatistics:
     )
 
 
+@contextlib.contextmanager
+def _forwarding(proc: Process) -> Iterator[None]:
+    """Send the signals of a terminal session on to the program; their numbers are Darwin's too."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+    before = {
+        number: signal.signal(number, lambda number, _: proc.signals.send(number))
+        for number in numbers
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def run(
     path: str | os.PathLike[str],
     args: Sequence[str] = (),
@@ -67,6 +84,7 @@ def run(
     slide: int | None = None,
     seed: int | None = None,
     bind: BindMode = "now",
+    forward_signals: bool = False,
     stdin: int = 0,
     stdout: int = 1,
     stderr: int = 2,
@@ -75,8 +93,9 @@ def run(
 
     `args` are the arguments after argv[0]; `env` is the whole environment (default: this
     process's). `slide` is in bytes (default: random); `seed` makes slide, scheduling, clocks and
-    random numbers the same at every run. `bind` tells when function stubs are bound. `stdin`,
-    `stdout` and `stderr` are descriptors of this process.
+    random numbers the same at every run. `bind` tells when function stubs are bound. With
+    `forward_signals` (main thread only), SIGINT, SIGTERM, SIGHUP and SIGQUIT sent to this process
+    go to the program. `stdin`, `stdout` and `stderr` are descriptors of this process.
 
     Raises FormatError for a malformed file, LoadError for a missing library or symbol,
     UnimplementedImportError when the program uses what the emulator lacks, EmulatorError otherwise.
@@ -94,11 +113,12 @@ def run(
         descriptors=(stdin, stdout, stderr),
     )
     loaded = time.perf_counter()
-    status, signal, message = 0, 0, ""
+    status, killed_by, message = 0, 0, ""
     try:
-        proc.run()
+        with _forwarding(proc) if forward_signals else contextlib.nullcontext():
+            proc.run()
     except GuestExit as end:
         status = end.status
     except GuestKilled as end:
-        status, signal, message = 128 + end.signal, end.signal, end.reason
-    return RunResult(status, signal, message, _statistics(proc, loaded, started))
+        status, killed_by, message = 128 + end.signal, end.signal, end.reason
+    return RunResult(status, killed_by, message, _statistics(proc, loaded, started))

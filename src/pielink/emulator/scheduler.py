@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _SLICE = 100_000  # blocks
 _BLOCK_PRICE = 20  # nanoseconds, on the counting clock
 _PAUSE = 0.004  # seconds between looks for a signal from outside
-_LONGEST_POLL_MS = 1000
+_LONGEST_POLL_MS = 100  # so that signals from outside are seen soon
 
 
 class Scheduler:

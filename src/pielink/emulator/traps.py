@@ -107,12 +107,17 @@ class Traps:
             trap.arguments = function.bind(proc)
         try:
             result = function.body(proc, *trap.arguments(general, sp))
+            if isinstance(result, Generator):
+                proc.scheduler.begin(result, sp, back, function)
+            else:
+                deliver(proc, function, result, sp, back)
         except Errno as failure:
-            result = fail(proc, failure)
-        if isinstance(result, Generator):
-            proc.scheduler.begin(result, sp, back, function)
-        else:
-            deliver(proc, function, result, sp, back)
+            deliver(proc, function, fail(proc, failure), sp, back)
+        except (ArithmeticError, MemoryError, ValueError, struct.error) as error:
+            where = proc.dyld.describe(back)
+            raise EmulatorError(
+                f"{trap.symbol} cannot handle its arguments ({error!r}); called from {where}"
+            ) from error
 
 
 def fail(proc: Process, failure: Errno) -> int:

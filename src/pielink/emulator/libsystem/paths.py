@@ -118,7 +118,7 @@ def _put_statfs(proc: Process, out: int, where: bytes | int) -> None:
     """struct statfs with 64-bit inode numbers; the file system calls itself apfs."""
     found = host(os.statvfs, where)
     proc.memory.pack(
-        "<IiQQQQQQQIIII16s1024s1024s8I",
+        "<IiQQQQQiiIIII16s1024s1024s8I",
         out,
         found.f_bsize & 0xFFFF_FFFF,
         found.f_bsize & 0x7FFF_FFFF,
@@ -127,11 +127,8 @@ def _put_statfs(proc: Process, out: int, where: bytes | int) -> None:
         found.f_bavail,
         found.f_files,
         found.f_ffree,
-        0,
-        0,
-        26,
-        0,
-        0,
+        *(0, 0),  # fsid
+        *(0, 26, 0, 0),  # owner, type, flags, subtype
         b"apfs",
         b"/",
         b"/dev/disk1s1",
