@@ -13,7 +13,7 @@ import numpy as np
 
 from pielink.dyld import bind_writer, bindings
 from pielink.dyld.bind_order import good_orders
-from pielink.dyld.columns import LOCATION_MASK, Rows, location_keys
+from pielink.dyld.columns import ALIGNED_BIND, LOCATION_MASK, Rows, location_keys
 from pielink.dyld.stream import Opcode, refuse
 
 
@@ -28,6 +28,7 @@ def encode(rows: Rows, names: Sequence[bytes]) -> bytes:
     """
     if not len(rows):
         return b""
+    rows = rows.astype(ALIGNED_BIND)
     bind_writer.check_rows(rows, names)
     key = location_keys(rows, bindings.TYPES) & LOCATION_MASK
     rows = rows[bind_writer.unique_locations(rows, key)]

@@ -34,24 +34,23 @@ def check_rows(rows: Rows, names: Sequence[bytes]) -> None:
             raise DyldInfoError(f"row {np.flatnonzero(bad)[0]} cannot be encoded: {what}")
 
 
-def unique_locations(rows: Rows, key: U8) -> I8:
-    """Indices of the rows in ascending order of location, each location once.
+def unique_locations(rows: Rows, key: U8) -> I8 | slice:
+    """What to index the rows with for ascending order of location, each location once.
 
     key: (n,) sorts the rows by location. Raises DyldInfoError if two rows that differ have one.
     """
-    order = np.arange(len(key))
-    if not (key[1:] > key[:-1]).all():
-        order = np.argsort(key, kind="stable")
-        key = key[order]
-        again = np.flatnonzero(key[1:] == key[:-1])
-        differ = np.flatnonzero(rows[order[again]] != rows[order[again + 1]])
-        if len(differ):
-            row = rows[order[again[differ[0]]]]
-            raise DyldInfoError(
-                f"segment {row['segment']}, offset {row['offset']:#x} is to be bound twice"
-            )
-        order = np.delete(order, again + 1)
-    return order
+    if (key[1:] > key[:-1]).all():
+        return slice(None)
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    again = np.flatnonzero(key[1:] == key[:-1])
+    differ = np.flatnonzero(rows[order[again]] != rows[order[again + 1]])
+    if len(differ):
+        row = rows[order[again[differ[0]]]]
+        raise DyldInfoError(
+            f"segment {row['segment']}, offset {row['offset']:#x} is to be bound twice"
+        )
+    return np.delete(order, again + 1)
 
 
 def single_cost(gap: Ints) -> Costs:

@@ -29,6 +29,9 @@ BIND = np.dtype(
     ]
 )
 
+# BIND for arithmetic: columns at multiples of their size are several times as fast to go through.
+ALIGNED_BIND = np.dtype([(name, BIND[name]) for name in BIND.names or ()], align=True)
+
 POINTER_SIZE = 8
 MAX_SEGMENT = 15  # an immediate
 MAX_OFFSET_BITS = 58  # leaves room for segment and type in one sort key; VM addresses have 47
