@@ -303,8 +303,8 @@ def summary(file: Image) -> Iterator[str]:
         yield from Table(columns).text()
     if file.chains and file.chains.pointer_format:
         chains = file.chains
-        yield f"chains: {POINTER_FORMATS[chains.pointer_format].name}, "
-        yield f"  {len(chains.rebases)} rebases, {len(chains.binds)} binds"
+        name = POINTER_FORMATS[chains.pointer_format].name
+        yield f"chains: {name}, {len(chains.rebases)} rebases, {len(chains.binds)} binds"
     for ordinal, (name, kind) in enumerate(file.dylibs, 1):
         yield f"library {ordinal}: {name}{f' ({kind})' if kind else ''}"
 
