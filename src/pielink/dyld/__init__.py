@@ -7,10 +7,15 @@ NumPy structured arrays; their dtypes are `REBASE` and `BIND` here. A malformed 
 
 from __future__ import annotations
 
-from pielink.dyld import bind, chained, exports, lazy_bind, rebase, weak_bind
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from pielink.dyld.columns import BIND, REBASE
 from pielink.dyld.errors import DyldInfoError
-from pielink.dyld.exports import EXPORT
+
+if TYPE_CHECKING:
+    from pielink.dyld import bind, chained, exports, lazy_bind, rebase, weak_bind
+    from pielink.dyld.exports import EXPORT
 
 __all__ = [
     "BIND",
@@ -24,3 +29,12 @@ __all__ = [
     "rebase",
     "weak_bind",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a codec when it is first asked for: a link needs few of them, and starts sooner."""
+    if name == "EXPORT":
+        return import_module("pielink.dyld.exports").EXPORT
+    if name in __all__:
+        return import_module(f"pielink.dyld.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pielink import dyld
 from pielink.arch import amd64
-from pielink.dyld import BIND, REBASE, DyldInfoError, bind, lazy_bind, rebase
-from pielink.dyld import chained as codec
-from pielink.dyld import exports as trie
+from pielink.dyld import BIND, REBASE, DyldInfoError
 from pielink.errors import LinkError, Problem
 from pielink.formats import macho
 from pielink.passes.stubs import Stubs, set_lazy_offsets
@@ -52,14 +51,18 @@ def dyld_info(
     `image` is the file's bytes, changed in place. LinkError if `chained` is asked for and a pointer
     lies where no chain can reach it.
     """
-    export = trie.encode(export_rows(exports, layout), exports.name)
+    export = b""
+    if exports.dynamic.any():
+        export = dyld.exports.encode(export_rows(exports, layout), exports.name)
     if chained:
         return DyldInfo(export=export, chained=_chain(image, fixups, layout, imports))
-    lazy, offsets = lazy_bind.encode(lazy_rows(stubs, layout, imports), imports.name)
-    set_lazy_offsets(image, layout, stubs, offsets)
+    lazy = b""
+    if stubs.lazy:
+        lazy, offsets = dyld.lazy_bind.encode(lazy_rows(stubs, layout, imports), imports.name)
+        set_lazy_offsets(image, layout, stubs, offsets)
     return DyldInfo(
-        rebase=rebase.encode(rebase_rows(fixups, layout.segments)),
-        bind=bind.encode(bind_rows(fixups, layout.segments, imports), imports.name),
+        rebase=dyld.rebase.encode(rebase_rows(fixups, layout.segments)),
+        bind=dyld.bind.encode(bind_rows(fixups, layout.segments, imports), imports.name),
         lazy_bind=lazy,
         export=export,
     )
@@ -69,11 +72,11 @@ def _chain(image: U1, fixups: Fixups, layout: Layout, imports: Imports) -> bytes
     """Turn the pointers in `image` into chains; return the payload that says where they start."""
     segments = layout.segments
     # Chains count all segments; that of __LINKEDIT, which comes last, holds none.
-    table = np.zeros(len(segments.name) + 1, codec.SEGMENT)
+    table = np.zeros(len(segments.name) + 1, dyld.chained.SEGMENT)
     table["address"][:-1], table["size"][:-1] = segments.vmaddr, segments.vmsize
     table["address"][-1] = (segments.vmaddr + segments.vmsize).max()
     try:
-        made = codec.encode(
+        made = dyld.chained.encode(
             rebase_rows(fixups, segments),
             words(image, file_positions(segments, fixups.rebase_address)),
             bind_rows(fixups, segments, imports),
@@ -118,11 +121,10 @@ def bind_rows(fixups: Fixups, segments: Segments, imports: Imports) -> npt.NDArr
 
 
 def lazy_rows(stubs: Stubs, layout: Layout, imports: Imports) -> npt.NDArray[Any]:
-    """The binds of stubs, one row for each in order, as `pielink.dyld.BIND` rows."""
-    bound = stubs.stubs if stubs.lazy else stubs.stubs[:0]
-    start = layout.address[stubs.pointer_symbol] if stubs.lazy else 0
-    address = start + np.arange(len(bound)) * amd64.POINTER_SIZE
-    return _bind_rows(address, bound, layout.segments, imports)
+    """The binds of lazy stubs, one row for each in order, as `pielink.dyld.BIND` rows."""
+    start = layout.address[stubs.pointer_symbol]
+    address = start + np.arange(len(stubs.stubs)) * amd64.POINTER_SIZE
+    return _bind_rows(address, stubs.stubs, layout.segments, imports)
 
 
 def _bind_rows(address: I8, symbol: I4, segments: Segments, imports: Imports) -> npt.NDArray[Any]:
@@ -138,8 +140,8 @@ def _bind_rows(address: I8, symbol: I4, segments: Segments, imports: Imports) ->
 def export_rows(exports: Exports, layout: Layout) -> npt.NDArray[Any]:
     """What dyld may find, as `pielink.dyld.EXPORT` rows; names are indices into `exports.name`."""
     name = np.flatnonzero(exports.dynamic)
-    rows = np.zeros(len(name), trie.EXPORT)
-    rows["name"], rows["import_name"] = name, trie.NO_NAME
+    rows = np.zeros(len(name), dyld.EXPORT)
+    rows["name"], rows["import_name"] = name, dyld.exports.NO_NAME
     rows["address"] = layout.address[exports.symbol[name]] - header_address(layout.segments)
     rows["flags"] = macho.EXPORT_SYMBOL_FLAGS_KIND_REGULAR
     return rows

@@ -171,8 +171,6 @@ def with_binder(imports: Imports, stubs: Stubs) -> Imports:
 
 def set_lazy_offsets(image: U1, layout: Layout, stubs: Stubs, offset: U4) -> None:
     """Write the operand of each helper entry's push: `offset` in the lazy bind stream."""
-    if not stubs.lazy:
-        return
     section = layout.sections
     ordinal = int(layout.section[stubs.helper_symbol]) - 1
     start = int(layout.address[stubs.helper_symbol] - section.address[ordinal])
