@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pielink.arrays import ranges
 from pielink.program import Program
 from pielink.tables import (
     ABI0,
@@ -22,29 +23,26 @@ from pielink.tables import (
     NewSymbol,
     Relocs,
     Symbols,
-    extend,
-    with_columns,
+    concatenate,
+    made_rows,
+    take,
+)
+
+# Columns that a definition replaces; names stay, and alignment only grows.
+_REPLACED = (
+    *("kind", "local", "size", "data_offset", "data_size"),
+    *("reloc_start", "reloc_count"),
 )
 
 
 class SymbolBuilder:
-    """Collects definitions on top of finished tables.
+    """Collects definitions on top of finished tables."""
 
-    `row_of_name` has the rows that a builder before this one found.
-    """
-
-    def __init__(
-        self,
-        program: Program,
-        symbols: Symbols,
-        relocs: Relocs,
-        row_of_slot: I4,
-        row_of_name: dict[tuple[str, int], int] | None = None,
-    ) -> None:
+    def __init__(self, program: Program, symbols: Symbols, relocs: Relocs, row_of_slot: I4) -> None:
         self.program, self.symbols, self.relocs = program, symbols, relocs
         self.row_of_slot = row_of_slot
         self.made: list[NewSymbol] = []
-        self.row_of_name = {} if row_of_name is None else row_of_name
+        self.row_of_name: dict[tuple[str, int], int] = {}
         self.changed: dict[int, NewSymbol] = {}
         self.special: list[int] = []
 
@@ -131,33 +129,24 @@ class SymbolBuilder:
             self.changed[row] = new
 
     def finish(self) -> tuple[Symbols, Relocs, Bool]:
-        """The tables with everything applied, and which rows are special."""
-        symbols, relocs = self._apply_changes()
-        symbols, relocs = extend(symbols, relocs, self.memory, self.made)
+        """The tables with everything applied, and which rows are special.
+
+        The builder can go on from there; it does not keep the tables that it came from.
+        """
+        changed, count = np.array(list(self.changed), np.int32), len(self.symbols)
+        new = [*self.changed.values(), *self.made]
+        rows = [*self.changed, *range(count, self.next_row)]
+        added, added_relocs = made_rows(self.memory, new, rows, len(self.relocs))
+        symbols = concatenate(self.symbols, take(added, slice(len(changed), None)))
+        relocs = concatenate(self.relocs, *added_relocs)
+        # The relocations of what was there before are left without a size: nothing applies them.
+        start, many = self.symbols.reloc_start[changed], self.symbols.reloc_count[changed]
+        relocs.size[ranges(start, many)[0]] = 0
+        for name in _REPLACED:
+            getattr(symbols, name)[changed] = getattr(added, name)[: len(changed)]
+        align = np.maximum(self.symbols.align[changed], added.align[: len(changed)])
+        symbols.align[changed] = align
         special = np.zeros(len(symbols), np.bool_)
         special[self.special] = True
+        self.symbols, self.relocs, self.made, self.changed = symbols, relocs, [], {}
         return symbols, relocs, special
-
-    def _apply_changes(self) -> tuple[Symbols, Relocs]:
-        """Write the changed rows over the old ones: append them, then move their columns."""
-        if not self.changed:
-            return self.symbols, self.relocs
-        rows = np.array(list(self.changed), np.int32)
-        count = len(self.symbols)
-        both, relocs = extend(self.symbols, self.relocs, self.memory, list(self.changed.values()))
-        columns = {}
-        for name in ("kind", "local", "size", "data_offset", "data_size"):
-            columns[name] = getattr(both, name)[:count].copy()
-            columns[name][rows] = getattr(both, name)[count:]
-        align = both.align[:count].copy()
-        align[rows] = np.maximum(align[rows], both.align[count:])
-        start, many = both.reloc_start[:count].copy(), both.reloc_count[:count].copy()
-        stale = np.isin(relocs.owner[: len(self.relocs)], rows)
-        size, owner = relocs.size.copy(), relocs.owner.copy()
-        size[: len(self.relocs)][stale] = 0
-        owner[len(self.relocs) :] = rows[owner[len(self.relocs) :] - count]
-        start[rows], many[rows] = both.reloc_start[count:], both.reloc_count[count:]
-        symbols = with_columns(
-            self.symbols, **columns, align=align, reloc_start=start, reloc_count=many
-        )
-        return symbols, with_columns(relocs, size=size, owner=owner)

@@ -173,13 +173,10 @@ def link(options: LinkOptions) -> LinkResult:
         )
     # The rest of the symbols that the linker makes; all rows but GOT and stubs exist from here on.
     with timed("symbols"):
-        late = SymbolBuilder(program, symbols, relocs, row_of_slot, row_of_name=builder.row_of_name)
-        late.append(tables.symbols)
-        symbols_pass.make_late_symbols(late, tables, text.size + 1, pie)
-        symbols, relocs, late_special = late.finish()
-        late_special[: len(special)] |= special
-        late_special[tables.funcdata] = True
-        special = late_special
+        builder.append(tables.symbols)
+        symbols_pass.make_late_symbols(builder, tables, text.size + 1, pie)
+        symbols, relocs, special = builder.finish()
+        special[tables.funcdata] = True
         symbols = with_columns(
             symbols, kind=classify(program.memory, symbols, special, program.release, pie)
         )
@@ -194,10 +191,10 @@ def link(options: LinkOptions) -> LinkResult:
     # Order of the data, and the sections; every address is final from here on.
     with timed("layout"):
         plans = section_plans(program.release, pie)
-        arrangement = arrange(program, symbols, special, late.find("runtime.zerobase"))
+        arrangement = arrange(program, symbols, special, builder.find("runtime.zerobase"))
         data = layout_pass.lay_out_segment(symbols, arrangement, plans[DATA])
-        symbols = _pointer_maps(program, symbols, late, data)
-        module = symbols_pass.module_data(late, tables, arrangement.types)
+        symbols = _pointer_maps(program, symbols, builder, data)
+        module = symbols_pass.module_data(builder, tables, arrangement.types)
         symbols = _with_content(program.memory, symbols, early.module_data, module)
         segments = {
             name: layout_pass.lay_out_segment(symbols, arrangement, sections)
@@ -216,7 +213,7 @@ def link(options: LinkOptions) -> LinkResult:
         )
         markers = [*TEXT_MARKERS, *data_markers(program.release, pie)]
         layout = place_interior(layout, host.interior)
-        layout = place_markers(layout, symbols, late.find, markers, data)
+        layout = place_markers(layout, symbols, builder.find, markers, data)
     # The bytes of the image.
     with timed("relocate"):
         to_relocate = relocate_pass.Inputs(
@@ -226,7 +223,7 @@ def link(options: LinkOptions) -> LinkResult:
             relocs,
             concatenate(dynamic.patches, host.patches),
             layout,
-            int(late.find("runtime.unreachableMethod", 1)),
+            int(builder.find("runtime.unreachableMethod", 1)),
             program.lookup,
         )
         image = relocate_pass.relocate(to_relocate)
@@ -263,7 +260,7 @@ def link(options: LinkOptions) -> LinkResult:
             linkedit,
             table,
             headers_pass.Description(
-                entry=int(layout.address[late.find(entry.decode("utf-8", "surrogateescape"))]),
+                entry=int(layout.address[builder.find(entry.decode("utf-8", "surrogateescape"))]),
                 pie=pie,
                 dylibs=imports.dylibs,
                 minos=options.macos or Version(*program.release.macos),

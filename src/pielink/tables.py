@@ -355,9 +355,22 @@ def extend(
     symbols: Symbols, relocs: Relocs, memory: Memory, new: list[NewSymbol]
 ) -> tuple[Symbols, Relocs]:
     """Append symbols made by the linker; their rows start at len(symbols), in list order."""
-    count, first = len(new), len(symbols)
+    rows = range(len(symbols), len(symbols) + len(new))
+    added, added_relocs = made_rows(memory, new, rows, len(relocs))
+    return concatenate(symbols, added), concatenate(relocs, *added_relocs)
+
+
+def made_rows(
+    memory: Memory, new: Sequence[NewSymbol], rows: Sequence[int], first_reloc: int
+) -> tuple[Symbols, list[Relocs]]:
+    """Symbols made by the linker as rows of tables; their names and contents go into the memory.
+
+    `rows` are those of Symbols that they will have, `first_reloc` that of Relocs from which on the
+    second result, a table for each symbol with relocations, will follow.
+    """
+    count = len(new)
     names = [s.name.encode("utf-8", "surrogateescape") for s in new]
-    start = np.cumsum([0, *(len(s.relocs) for s in new)]) + len(relocs)
+    start = np.cumsum([0, *(len(s.relocs) for s in new)]) + first_reloc
     added = Symbols(
         slot=np.zeros(count, np.int32),
         object=np.zeros(count, np.int32),
@@ -377,8 +390,8 @@ def extend(
         aux_start=np.zeros(count, np.int64),
         aux_count=np.zeros(count, np.int64),
     )
-    owned = [(first + i, s.relocs) for i, s in enumerate(new) if len(s.relocs)]
-    return concatenate(symbols, added), concatenate(relocs, *(_owned_by(*own) for own in owned))
+    owned = [(row, s.relocs) for row, s in zip(rows, new, strict=True) if len(s.relocs)]
+    return added, [_owned_by(*own) for own in owned]
 
 
 def _owned_by(row: int, relocs: Sequence[NewReloc] | Relocs) -> Relocs:
