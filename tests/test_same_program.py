@@ -14,6 +14,7 @@ from pathlib import Path
 import lief
 import pytest
 from go_inputs import PREVIOUS_RELEASE, RELEASE, go_inputs
+from linked_programs import checked
 
 from pielink.inspect import compare, read_macho
 
@@ -82,6 +83,10 @@ def test_another_reader_finds_the_same_fixups(pair: tuple[Case, Path, Path]) -> 
         rebases, binds = fixups(ours)
         assert len(rebases) > 1000
         assert len(binds) > 10
+
+
+def test_it_keeps_the_rules_of_dyld(pair: tuple[Case, Path, Path]) -> None:
+    checked(pair[2])
 
 
 def test_unpruned_map_initializers_run(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from pielink.emulator.signals import Signals
 from pielink.emulator.startup import build_stack, main_thread
 from pielink.emulator.threads import Thread
 from pielink.emulator.traps import Traps
+from pielink.formats import macho
 
 _MAIN_STACK = 8 << 20
 _SLIDE_PAGES = 0x8000
@@ -74,9 +75,12 @@ class Process:
         back = Function("", self.signals.returned, "", raw=True)
         self.signal_return = self.traps.add("<signal return>", "", back)
         self.dyld = Dyld(self, LIBRARIES, bind_lazily)
+        movable = bool(image.flags & macho.MH_PIE)
         if slide is None:
-            slide = self.random.randrange(1, _SLIDE_PAGES) * 0x4000
+            slide = self.random.randrange(1, _SLIDE_PAGES) * 0x4000 if movable else 0
         self._check_slide(slide, image.end)
+        if slide and not movable:
+            raise EmulatorError(f"{path} is no position-independent executable: it has no slide")
         self.dyld.load_main(path, data, slide)
 
     def _check_slide(self, slide: int, end: int) -> None:
