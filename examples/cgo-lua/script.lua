@@ -330,7 +330,7 @@ print("skipped")
 -- Files and Go -------------------------------------------------------------------------------
 
 heading("outside")
-local name = os.tmpname()
+local name = go_temporary("lines.txt")
 local file = assert(io.open(name, "w"))
 for i = 1, 5 do
   file:write(("line %d of the file\n"):format(i))
