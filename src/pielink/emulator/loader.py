@@ -36,6 +36,7 @@ _SYSTEM_ROOTS = ("/usr/lib/", "/System/Library/")
 _MASK64 = (1 << 64) - 1
 _HIGH = 0xFF << 56
 _LARGEST_TEMPLATE = 1 << 28
+_FLAT = "flat namespace"
 
 
 @dataclass(eq=False)
@@ -298,7 +299,7 @@ class Dyld:
                 f"but there are {len(loaded.libraries)} libraries"
             )
         if ordinal == macho.BIND_SPECIAL_DYLIB_FLAT_LOOKUP:
-            address, expected = self.flat(symbol), "flat namespace"
+            address, expected = self.flat(symbol), _FLAT
         else:
             address, expected = self._two_level(loaded, ordinal, symbol)
         if address is not None:
@@ -398,10 +399,11 @@ class Dyld:
             if library.install_name != expected
             and (symbol in library.functions or symbol in library.variables)
         ]
-        emulated = expected in self.emulated
+        flat = expected == _FLAT
+        emulated = flat or expected in self.emulated
         guest = any(image.name == expected for image in self.images)
-        absent = guest or expected == "flat namespace" or (emulated and elsewhere)
-        if absent or (emulated and not stubs.may_export(expected, symbol)):
+        absent = guest or (emulated and elsewhere)
+        if absent or (emulated and not stubs.may_export(expected, symbol, flat)):
             hint = f"\n  It is in: {', '.join(elsewhere)}" if elsewhere else ""
             raise LoadError(
                 f"Symbol not found: {symbol}\n  Referenced from: {loaded.name}\n"

@@ -27,7 +27,7 @@ def _libsystem_exports() -> frozenset[str]:
     return frozenset(re.findall(r"[\w$.]+", stub.read_text("utf-8", "replace")))
 
 
-def may_export(library: str, symbol: str) -> bool:
-    """Whether `library` may export `symbol` on macOS."""
-    known = _libsystem_exports() if library == _LIBSYSTEM else frozenset()
+def may_export(library: str, symbol: str, flat: bool = False) -> bool:
+    """Whether `library` (any library, with `flat`) may export `symbol` on macOS."""
+    known = _libsystem_exports() if flat or library == _LIBSYSTEM else frozenset()
     return not known or symbol in known

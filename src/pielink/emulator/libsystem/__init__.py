@@ -5,6 +5,7 @@ from __future__ import annotations
 from pielink.emulator.abi import Library
 from pielink.emulator.libsystem import (  # noqa: F401 - each declares its functions
     calendar,
+    compiler_rt,
     descriptors,
     directories,
     dlfcn,
