@@ -73,7 +73,7 @@ def linked(
     lld = tool("ld64.lld", *(f"ld64.lld-{version}" for version in range(22, 13, -1)))
     path = CASES / source if "\n" not in source else None
     text = path.read_text() if path else source
-    suffix = path.suffix if path else ".c"
+    suffix = path.suffix if path else ".cc"
     key = hashlib.sha256(repr((text, arch, form, libraries, flags)).encode()).hexdigest()[:16]
     output = CACHE / "dyld-inputs" / key / "linked"
     with locked(output):
@@ -102,10 +102,10 @@ def _compile(where: Path, source: str, arch: str) -> None:
 
 
 def forty_libraries() -> tuple[str, tuple[tuple[str, tuple[str, ...]], ...]]:
-    """C source that takes one pointer from each of forty libraries, and the libraries."""
+    """C++ source that takes one pointer from each of forty libraries, and the libraries."""
     numbers = range(1, 41)
-    source = "".join(f"extern int from_{n};\n" for n in numbers)
+    source = "".join(f'extern "C" int from_{n};\n' for n in numbers)
     source += f"int *all[] = {{{', '.join(f'&from_{n}' for n in numbers)}}};\n"
-    source += "int main(void) { return 0; }\n"
+    source += "int main() { return 0; }\n"
     libraries = tuple((f"/usr/lib/lib{n}.dylib", (f"_from_{n}",)) for n in numbers)
     return source, (("/usr/lib/libSystem.B.dylib", ("dyld_stub_binder",)), *libraries)
