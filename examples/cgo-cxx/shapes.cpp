@@ -229,7 +229,7 @@ const char *catch_each() {
         case 0: throw 42;
         case 1: throw std::string("text");
         case 2: throw std::invalid_argument("argument");
-        case 3: std::vector<int>(1).at(5); break;
+        case 3: return keep(std::to_string(std::vector<int>(1).at(5)));
         case 4: throw Square(3);
         default: throw 2.5;
         }
