@@ -115,7 +115,8 @@ def test_new_symbols_come_in_the_order_of_definitions() -> None:
     for name in ("main.a", "main.b", "main.c"):
         variables.add(name)
     _, _, builder = variables.define({"main.c": "", "main.a": "", "main.b": ""})
-    assert [new.name for new in builder.made] == ["main.c.str", "main.a.str", "main.b.str"]
+    rows = [builder.find(f"main.{name}.str") for name in "cab"]
+    assert rows == list(range(rows[0], rows[0] + 3))
 
 
 @pytest.mark.parametrize(

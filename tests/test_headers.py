@@ -24,6 +24,7 @@ from pielink.passes.headers import (
     uuid_of,
 )
 from pielink.passes.symtab import SymbolTable
+from pielink.record import fields
 from pielink.tables import Layout, Sections, Segments, with_columns
 
 
@@ -139,7 +140,7 @@ def test_linkedit_parts_are_aligned_and_absent_ones_are_zero() -> None:
     file = read_macho(go_inputs("hello").reference())
     info = DyldInfo(rebase=b"\x11\x00", bind=b"", export=b"x" * 13)
     made = linkedit(layout_of(file), info, table_of(file), 4096)
-    for name in DyldInfo.fields:
+    for name in fields(DyldInfo):
         part = made.parts[name]
         assert part.offset % 8 == part.size % 8 == 0
         assert (part == Part()) == (getattr(info, name) == b"")

@@ -9,7 +9,8 @@ import numpy as np
 from pielink.errors import LinkError, Problem
 from pielink.golang.release import Release
 from pielink.names import NameIndex
-from pielink.tables import I4, I8, U4, Bool, Memory, Objects, RawAuxes, RawRelocs, Record, Slots
+from pielink.record import record
+from pielink.tables import I4, I8, U4, Bool, Memory, Objects, RawAuxes, RawRelocs, Slots
 
 # A package index p of a reference is looked up in row (p + SPECIAL_BIAS) & 0x7fffffff of its
 # object's part of the package table: the special indices (self, builtin, hashed, hashed64, none)
@@ -21,7 +22,8 @@ _NO_PACKAGE = "malformed object: a reference names no package; compile the packa
 _NO_SYMBOL = "malformed object: a reference names no symbol; compile both packages anew"
 
 
-class PackageTable(Record):
+@record
+class PackageTable:
     """Where the symbols of each package that an object refers to begin.
 
     `start[o]` is the first row of object row o; `first` is the slot of symbol 0 of the package,
@@ -33,7 +35,8 @@ class PackageTable(Record):
     count: U4
 
 
-class Program(Record):
+@record
+class Program:
     """The whole input, immutable from here on."""
 
     memory: Memory

@@ -1,6 +1,6 @@
 """Every table of the linker, declared once: columns, dtypes, units, and what indexes what.
 
-A table is a frozen record of NumPy arrays of equal length (columns). A row is named by its
+A table is a record of NumPy arrays of equal length (columns). A row is named by its
 index; row 0 of the symbol tables means "none", so that 0 can stand for a missing reference.
 Passes take tables and return new ones; a column is never edited after its table is built.
 
@@ -20,10 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+from pielink.record import fields, record, replace
 
 U1 = npt.NDArray[np.uint8]
 U2 = npt.NDArray[np.uint16]
@@ -172,34 +174,8 @@ class Memory:
         return self.bytes[offset : offset + size].tobytes()
 
 
-@dataclass_transform(frozen_default=True, eq_default=False)
-class Record:
-    """A frozen record: its annotations are its fields, given by position or by keyword.
-
-    A value in the class is the field's default. It does for tables what frozen dataclasses do,
-    except that no code is generated for each class: that would cost a small link a good part of
-    its time.
-    """
-
-    fields: ClassVar[tuple[str, ...]] = ()  # their names, in order
-
-    def __init_subclass__(cls) -> None:
-        cls.fields = tuple(cls.__annotations__)
-
-    def __init__(self, *values: Any, **named: Any) -> None:
-        cls, own = type(self), self.__dict__
-        own.update(zip(self.fields, values, strict=False))
-        given = len(own) + len(named)
-        own.update(named)
-        missing = [name for name in self.fields if name not in own and not hasattr(cls, name)]
-        if missing or given != len(own) or len(values) + len(named) > len(self.fields):
-            raise TypeError(f"{cls.__name__}: fields missing ({missing}), unknown or given twice")
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"{type(self).__name__}.{name} is read-only")
-
-
-class Objects(Record):
+@record
+class Objects:
     """One row per Go object, in load order; row 0 stands for the linker itself."""
 
     base: I8  # offset in Memory of the object's header (its magic)
@@ -210,7 +186,8 @@ class Objects(Record):
     library: I4  # row in the list of libraries (one archive each)
 
 
-class Slots(Record):
+@record
+class Slots:
     """One row per symbol entry of every Go object; row 0 is none.
 
     Slots of one object are contiguous, block after block. `canon[s]` is the slot that stands for
@@ -243,7 +220,8 @@ class Slots(Record):
     used_in_iface: Bool  # of canonical slots: some entry or reference has FLAG2_USED_IN_IFACE
 
 
-class RawRelocs(Record):
+@record
+class RawRelocs:
     """Relocations of all objects, as in the files; targets are (package, symbol) references."""
 
     offset: I4
@@ -254,7 +232,8 @@ class RawRelocs(Record):
     symbol: U4
 
 
-class RawAuxes(Record):
+@record
+class RawAuxes:
     """Auxiliary references of all objects, as in the files."""
 
     type: U1
@@ -262,7 +241,8 @@ class RawAuxes(Record):
     symbol: U4
 
 
-class Symbols(Record):
+@record
+class Symbols:
     """One row per live symbol; row 0 is none. Rows ascend in Go's order of numbering."""
 
     slot: I4  # row in Slots; 0: made by the linker
@@ -287,7 +267,8 @@ class Symbols(Record):
         return len(self.slot)
 
 
-class Relocs(Record):
+@record
+class Relocs:
     """Relocations of live symbols. Markers (size 0) are gone, except CALLIND."""
 
     owner: I4  # row in Symbols
@@ -302,7 +283,8 @@ class Relocs(Record):
         return len(self.owner)
 
 
-class Auxes(Record):
+@record
+class Auxes:
     """Auxiliary symbols of live functions (GOTYPE and DWARF entries are left out)."""
 
     owner: I4  # row in Symbols
@@ -333,18 +315,18 @@ class NewSymbol(NamedTuple):
     relocs: Sequence[NewReloc] | Relocs = ()  # owners do not matter
 
 
-T = TypeVar("T", bound=Record)
+T = TypeVar("T")
 
 
 def take(table: T, rows: Any) -> T:
     """The table with these rows only (an index array, a mask or a slice)."""
-    return type(table)(*(getattr(table, name)[rows] for name in table.fields))
+    return type(table)(*(getattr(table, name)[rows] for name in fields(table)))
 
 
 def concatenate(first: T, *others: T) -> T:
     """The rows of all tables; dtypes are those of the first."""
     columns = []
-    for name in first.fields:
+    for name in fields(first):
         head = getattr(first, name)
         tails = [np.asarray(getattr(other, name)).astype(head.dtype) for other in others]
         columns.append(np.concatenate([head, *tails]))
@@ -419,7 +401,8 @@ def pointer_table(targets: I4, size: int = 8, kind: Reloc = Reloc.ADDR) -> Reloc
     )
 
 
-class Segments(Record):
+@record
+class Segments:
     """The segments of the image, in file order, as LC_SEGMENT_64 has them."""
 
     name: list[str]
@@ -432,7 +415,8 @@ class Segments(Record):
     flags: U4
 
 
-class Sections(Record):
+@record
+class Sections:
     """The sections, in the order of their ordinals (row 0 is section 1 of nlist's n_sect)."""
 
     segment: I4  # row in Segments
@@ -446,7 +430,8 @@ class Sections(Record):
     reserved2: U4  # size of a stub
 
 
-class Layout(Record):
+@record
+class Layout:
     """Where everything is. Addresses are unslid."""
 
     segments: Segments
@@ -455,7 +440,8 @@ class Layout(Record):
     section: U1  # ordinal (1-based) of each row of Symbols; 0 if it is not in the image
 
 
-class Fixups(Record):
+@record
+class Fixups:
     """Words that dyld must change: rebase rows and bind rows, sorted by address."""
 
     rebase_address: I8
@@ -464,7 +450,8 @@ class Fixups(Record):
     bind_addend: I8
 
 
-class Imports(Record):
+@record
+class Imports:
     """What comes from dylibs: one row per symbol of kind DYNIMPORT."""
 
     symbol: I4  # row in Symbols, ascending
@@ -476,4 +463,4 @@ class Imports(Record):
 
 def with_columns(table: T, **columns: Any) -> T:
     """A copy of a table with some columns replaced."""
-    return type(table)(**vars(table) | columns)
+    return replace(table, **columns)

@@ -16,6 +16,7 @@ import numpy as np
 from pielink.errors import LinkError, Problem
 from pielink.formats import goobj
 from pielink.golang.release import RELEASES, Release
+from pielink.record import fields
 from pielink.tables import (
     I4,
     U4,
@@ -168,7 +169,7 @@ class Maker:
             "aux_count": np.array(auxes, np.int64),
         }
         empty = np.zeros(len(rows), np.int64)
-        return table(**{name: known.get(name, empty) for name in table.fields})
+        return table(**{name: known.get(name, empty) for name in fields(table)})
 
     def _objects(self, memory: Memory) -> Objects:
         blocks = np.zeros((len(self.files), 19), np.int64)

@@ -25,7 +25,8 @@ from pielink.errors import LinkError, Problem, Problems
 from pielink.formats.goobj import OBJ_FROM_ASSEMBLY
 from pielink.golang.funcinfo import Functions, file_and_name, ids_and_lines
 from pielink.golang.sequence import alignment, first_seen, round_up, starts
-from pielink.tables import I4, I8, U1, U4, UNREACHED, Bool, Record, Reloc, Relocs, Symbols, take
+from pielink.record import record
+from pielink.tables import I4, I8, U1, U4, UNREACHED, Bool, Reloc, Relocs, Symbols, take
 
 if TYPE_CHECKING:
     from pielink.program import Program
@@ -35,7 +36,8 @@ NO_FUNCDATA = 0xFFFFFFFF
 TREE_NODE, TREE_ALIGN = 16, 4
 
 
-class FuncData(Record):
+@record
+class FuncData:
     """go:func.*, and what functions say about it."""
 
     content: U1

@@ -22,7 +22,8 @@ import numpy as np
 from pielink.arrays import ranges
 from pielink.blocks import windows
 from pielink.golang.typedata import malformed
-from pielink.tables import I4, I8, U1, U4, Aux, Auxes, Bool, Record, Symbols
+from pielink.record import record
+from pielink.tables import I4, I8, U1, U4, Aux, Auxes, Bool, Symbols
 
 if TYPE_CHECKING:
     from pielink.program import Program
@@ -32,7 +33,8 @@ INLINED_SIZE = 24
 SMALLEST = FILES_OFFSET + 4 + 4
 
 
-class Entries(Record):
+@record
+class Entries:
     """Many values per function: `owner` ascends and indexes functions, `value` is the rest."""
 
     owner: I4
@@ -48,7 +50,8 @@ class Entries(Record):
         return np.bincount(self.owner, minlength=functions)
 
 
-class InlinedCalls(Record):
+@record
+class InlinedCalls:
     """The nodes of all inline trees: `owner` ascends and indexes functions."""
 
     owner: I4
@@ -57,7 +60,8 @@ class InlinedCalls(Record):
     parent_pc: U4
 
 
-class Functions(Record):
+@record
+class Functions:
     """One row per text symbol, in address order."""
 
     row: I4  # in Symbols

@@ -23,7 +23,8 @@ from pielink.errors import FormatError
 from pielink.formats import goobj
 from pielink.golang.funcinfo import Functions
 from pielink.golang.sequence import first_seen, interleave, starts
-from pielink.tables import I4, I8, U4, Record
+from pielink.record import record
+from pielink.tables import I4, I8, U4
 
 if TYPE_CHECKING:
     from pielink.program import Program
@@ -34,7 +35,8 @@ _GOROOT = b"$GOROOT"
 _OLD_PREFIX = b"gofile.."
 
 
-class FileTables(Record):
+@record
+class FileTables:
     """Contents of cutab and filetab, the number of names, and cutab's entry of each function."""
 
     cutab: U4

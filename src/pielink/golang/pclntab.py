@@ -39,6 +39,7 @@ from pielink.golang.funcdata import FuncData, funcdata, inline_trees
 from pielink.golang.funcinfo import Functions, read_functions
 from pielink.golang.pcfiles import FileTables, file_tables
 from pielink.golang.sequence import first_seen, interleave, round_up, starts
+from pielink.record import record
 from pielink.tables import (
     ABI_INTERNAL,
     I4,
@@ -48,7 +49,6 @@ from pielink.tables import (
     Auxes,
     Kind,
     NewSymbol,
-    Record,
     Reloc,
     Relocs,
     Symbols,
@@ -64,7 +64,8 @@ RECORD_WORDS = 11
 INLINE_PCDATA = 2  # the number of the pcdata that leads into the inline tree
 
 
-class PclnTables(Record):
+@record
+class PclnTables:
     """The symbols of __gopclntab, in the order of creation, which is that of layout.
 
     `funcdata` are rows of Symbols that live on inside go:func.*: they must not be laid out on
@@ -177,7 +178,8 @@ def _deferreturn(program: Program, symbols: Symbols, relocs: Relocs, functions: 
     return found
 
 
-class _Records(Record):
+@record
+class _Records:
     """The parts that the records in functab are made of."""
 
     functions: Functions

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import os
 import re
-from functools import cached_property
+from functools import cache
 
-from pielink.tables import Record
+from pielink.record import record
 
 DATA = os.path.join(os.path.dirname(__file__), "data")
 
 
-class Release(Record):
+@record
+class Release:
     """One Go release, "1.27" for every go1.27.x."""
 
     name: str
@@ -28,31 +29,47 @@ class Release(Record):
     macos: tuple[int, int, int]  # LC_BUILD_VERSION
     sdk: tuple[int, int, int]
 
-    def _lines(self, stem: str) -> list[str]:
-        with open(os.path.join(DATA, f"{stem}-{self.name}.txt"), encoding="utf-8") as file:
-            return [line for line in file.read().splitlines() if not line.startswith("#")]
-
     @property
     def dupok_yields(self) -> bool:
         """Whether a definition that may be duplicated gives way to any that may not."""
         return self.flag2_linkname_std != 0
 
-    @cached_property
+    @property
     def builtins(self) -> list[tuple[bytes, int]]:
         """(name, ABI) of the symbols that objects refer to by number."""
-        rows = (line.rsplit(" ", 1) for line in self._lines("builtins"))
-        return [(name.encode(), int(abi)) for name, abi in rows]
+        return _builtins(self.name)
 
-    @cached_property
+    @property
     def blocked_linknames(self) -> dict[bytes, list[str]]:
         """Symbol name -> the only packages that may refer to it by linkname."""
-        rows = (line.split() for line in self._lines("linknames"))
-        return {name.encode(): packages for name, *packages in rows}
+        return _blocked_linknames(self.name)
 
-    @cached_property
+    @property
     def runtime_packages(self) -> frozenset[str]:
         """The runtime and what it imports."""
-        return frozenset(self._lines("runtime-packages"))
+        return _runtime_packages(self.name)
+
+
+def _lines(stem: str, release: str) -> list[str]:
+    with open(os.path.join(DATA, f"{stem}-{release}.txt"), encoding="utf-8") as file:
+        return [line for line in file.read().splitlines() if not line.startswith("#")]
+
+
+@cache
+def _builtins(release: str) -> list[tuple[bytes, int]]:
+    rows = (line.rsplit(" ", 1) for line in _lines("builtins", release))
+    return [(name.encode(), int(abi)) for name, abi in rows]
+
+
+@cache
+def _blocked_linknames(release: str) -> dict[bytes, list[str]]:
+    rows = (line.split() for line in _lines("linknames", release))
+    return {name.encode(): packages for name, *packages in rows}
+
+
+@cache
+def _runtime_packages(release: str) -> frozenset[str]:
+    return frozenset(_lines("runtime-packages", release))
 
 
 RELEASES = {

@@ -15,10 +15,12 @@ from pielink.golang.sequence import alignment
 from pielink.golang.typedata import string_ranks, type_strings
 from pielink.passes.text import place
 from pielink.program import Program
-from pielink.tables import FLAG2_ITAB, FLAG_TYPELINK, I4, I8, Bool, Kind, Record, Symbols
+from pielink.record import record
+from pielink.tables import FLAG2_ITAB, FLAG_TYPELINK, I4, I8, Bool, Kind, Symbols
 
 
-class Arrangement(Record):
+@record
+class Arrangement:
     """Rows in order, for each kind that has any; and the alignment of every row, in bytes."""
 
     rows: dict[Kind, I4]

@@ -21,12 +21,14 @@ from pielink.errors import LinkError, Problem
 from pielink.formats import macho
 from pielink.passes.stubs import Stubs, set_lazy_offsets
 from pielink.passes.symtab import Exports
-from pielink.tables import I4, I8, U1, U8, Fixups, Imports, Layout, Record, Segments
+from pielink.record import record
+from pielink.tables import I4, I8, U1, U8, Fixups, Imports, Layout, Segments
 
 OPCODE_STREAMS = ("rebase", "bind", "weak_bind", "lazy_bind", "export")
 
 
-class DyldInfo(Record):
+@record
+class DyldInfo:
     """The streams of LC_DYLD_INFO_ONLY, or chained fixups; an empty one is absent."""
 
     rebase: bytes = b""

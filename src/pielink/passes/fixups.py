@@ -23,6 +23,7 @@ from pielink.arch import amd64
 from pielink.errors import Problems
 from pielink.formats import macho
 from pielink.passes.stubs import Stubs, stubs_at_first_call, stubs_at_load
+from pielink.record import record
 from pielink.tables import (
     I4,
     I8,
@@ -35,7 +36,6 @@ from pielink.tables import (
     Memory,
     NewReloc,
     Objects,
-    Record,
     Reloc,
     Relocs,
     Symbols,
@@ -44,7 +44,8 @@ from pielink.tables import (
 )
 
 
-class Patches(Record):
+@record
+class Patches:
     """Single bytes of contents to replace: instructions that changed with their relocation."""
 
     symbol: I4  # row in Symbols
@@ -52,7 +53,8 @@ class Patches(Record):
     value: U1
 
 
-class Pointers(Record):
+@record
+class Pointers:
     """Words that dyld must change, by symbol and offset: `Fixups` before the layout is known."""
 
     rebase_symbol: I4  # row in Symbols that holds the word
@@ -63,7 +65,8 @@ class Pointers(Record):
     bind_addend: I8
 
 
-class Dynamic(Record):
+@record
+class Dynamic:
     """What the pass makes: the tables with GOT and stubs added, and what dyld is to be told."""
 
     symbols: Symbols

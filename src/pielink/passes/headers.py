@@ -22,7 +22,8 @@ from pielink.formats import macho
 from pielink.options import Version
 from pielink.passes.dyld_info import OPCODE_STREAMS, DyldInfo
 from pielink.passes.symtab import SymbolTable
-from pielink.tables import Layout, Record
+from pielink.record import fields, record
+from pielink.tables import Layout
 
 DYLD_PATH = "/usr/lib/dyld"
 DYLIB_BUDGET = 2048  # bytes of HEADER_ROOM for LC_LOAD_DYLIB commands
@@ -49,7 +50,8 @@ class Part(NamedTuple):
     size: int = 0
 
 
-class Linkedit(Record):
+@record
+class Linkedit:
     """The `__LINKEDIT` segment without the code signature."""
 
     address: int
@@ -63,7 +65,8 @@ class Linkedit(Record):
         return self.offset + len(self.content)
 
 
-class Description(Record):
+@record
+class Description:
     """What the load commands say besides where things are."""
 
     entry: int  # unslid address of the first instruction
@@ -98,7 +101,7 @@ def linkedit(layout: Layout, info: DyldInfo, table: SymbolTable, page_size: int)
     segments = layout.segments
     offset = _rounded(int((segments.fileoff + segments.filesize).max()), page_size)
     address = _rounded(int((segments.vmaddr + segments.vmsize).max()), page_size)
-    streams = {name: getattr(info, name) for name in DyldInfo.fields}
+    streams = {name: getattr(info, name) for name in fields(DyldInfo)}
     tables = {
         "symbols": table.entries.tobytes(),
         "indirect": table.indirect.astype("<u4").tobytes(),

@@ -18,7 +18,8 @@ from pielink.formats import macho
 from pielink.golang.sections import DATA, DATA_CONST, TEXT, SectionPlan
 from pielink.passes.arrange import Arrangement
 from pielink.passes.text import place
-from pielink.tables import I4, I8, U1, Kind, Layout, Record, Sections, Segments, Symbols
+from pielink.record import record
+from pielink.tables import I4, I8, U1, Kind, Layout, Sections, Segments, Symbols
 
 _READ, _WRITE, _EXECUTE = macho.VM_PROT_READ, macho.VM_PROT_WRITE, macho.VM_PROT_EXECUTE
 _CODE = macho.S_ATTR_PURE_INSTRUCTIONS | macho.S_ATTR_SOME_INSTRUCTIONS
@@ -106,7 +107,8 @@ def _section(
     )
 
 
-class TextPlace(Record):
+@record
+class TextPlace:
     """The functions: rows in order, their offsets from the start, and the size of all."""
 
     rows: I4

@@ -38,6 +38,7 @@ from pielink.golang import typedata
 from pielink.golang.inittasks import InitTasks, init_tasks
 from pielink.golang.release import Release
 from pielink.program import Program
+from pielink.record import record
 from pielink.tables import (
     ABI0,
     ABI_INTERNAL,
@@ -51,7 +52,6 @@ from pielink.tables import (
     U4,
     Aux,
     Bool,
-    Record,
     Reloc,
 )
 
@@ -59,7 +59,8 @@ UNREACHABLE_METHOD = b"runtime.unreachableMethod"  # what unreached methods lead
 MAP_INIT_NOOP = b"runtime.mapinitnoop"
 
 
-class Reach(Record):
+@record
+class Reach:
     """What is live. Columns have one row per slot; only those of canonical slots are ever set."""
 
     reachable: Bool

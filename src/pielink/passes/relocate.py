@@ -20,6 +20,7 @@ from pielink.blocks import copy_ranges, windows
 from pielink.errors import Problems
 from pielink.formats import macho
 from pielink.passes.fixups import Patches, symbol_name, type_name
+from pielink.record import record
 from pielink.tables import (
     ABI0,
     ABI_INTERNAL,
@@ -33,7 +34,6 @@ from pielink.tables import (
     Layout,
     Memory,
     Objects,
-    Record,
     Reloc,
     Relocs,
     Symbols,
@@ -45,7 +45,8 @@ ABI_NAMES = {ABI0: "ABI0", ABI_INTERNAL: "ABIInternal"}
 FORMULAS = amd64.formula_table()
 
 
-class Inputs(Record):
+@record
+class Inputs:
     """What the pass reads; one record, so that the image can be made at several bases."""
 
     memory: Memory

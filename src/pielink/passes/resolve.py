@@ -29,6 +29,7 @@ from pielink.program import (
     PackageTable,
     Program,
 )
+from pielink.record import fields
 from pielink.tables import (
     BLOCK_DEF,
     BLOCK_HASHED,
@@ -52,7 +53,7 @@ _FILTER_BITS = 20
 # Columns that a winning definition brings to the canonical slot.
 _DEFINITION = [
     name
-    for name in Slots.fields
+    for name in fields(Slots)
     if name not in ("canon", "order", "own_kind", "own_object", "local", "used_in_iface")
 ]
 

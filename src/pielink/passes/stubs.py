@@ -20,6 +20,7 @@ import numpy as np
 
 from pielink.arch import amd64
 from pielink.errors import LinkError, Problem
+from pielink.record import record
 from pielink.tables import (
     I4,
     I8,
@@ -30,7 +31,6 @@ from pielink.tables import (
     Layout,
     NewReloc,
     NewSymbol,
-    Record,
     Reloc,
     with_columns,
 )
@@ -38,7 +38,8 @@ from pielink.tables import (
 BINDER = "dyld_stub_binder"
 
 
-class Stubs(Record):
+@record
+class Stubs:
     """The symbols to append, from row `got_symbol` on, and what each entry of them is for."""
 
     got: I4  # row of the dylib symbol of each GOT entry, POINTER_SIZE bytes apart

@@ -25,6 +25,7 @@ from pielink.blocks import copy_ranges
 from pielink.formats import macho
 from pielink.formats.goobj import OBJ_FROM_ASSEMBLY
 from pielink.passes.fixups import is_text
+from pielink.record import record
 from pielink.tables import (
     ABI0,
     ABI_INTERNAL,
@@ -39,7 +40,6 @@ from pielink.tables import (
     Layout,
     Memory,
     Objects,
-    Record,
     Symbols,
 )
 
@@ -70,7 +70,8 @@ STRING_TABLE_START = b" \0"  # an n_strx of 0 or 1 means "no name" to some tools
 TextLookup = Callable[[Sequence[tuple[bytes, int]]], Bool]  # (name, version) -> is a function
 
 
-class Exports(Record):
+@record
+class Exports:
     """Symbols of the image that others may look up, one row each."""
 
     symbol: I4  # row in Symbols
@@ -83,7 +84,8 @@ class Exports(Record):
         return cls(np.zeros(0, np.int32), [], np.zeros(0, np.bool_))
 
 
-class SymbolTable(Record):
+@record
+class SymbolTable:
     """What LC_SYMTAB and LC_DYSYMTAB describe."""
 
     entries: npt.NDArray[Any]  # macho.NLIST_64
