@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -145,6 +146,47 @@ def test_ordered_encoding_is_the_shortest_there_is(runs):
     data = rebase.encode(rows_of(offsets))
     assert reference.decode_rebase(data) == rows_of(offsets).tolist()
     assert len(data) <= opening + reference.shortest_rebase(offsets) + done
+
+
+# Arrays of structures: a unit of gaps, repeated.
+arrays = st.lists(
+    st.tuples(
+        st.lists(st.sampled_from([0, 0, 0, 8, 8, 16, 24, 40, 128, 300, 3]), min_size=1, max_size=6),
+        st.sampled_from([1, 1, 2, 3, 4, 6, 8, 12, 20]),
+    ),
+    max_size=5,
+)
+
+
+@settings(max_examples=200)
+@given(arrays, st.sampled_from([0, 0x1000, 0x100000]))
+def test_no_ascending_encoding_is_shorter_and_arrays_are_taken_apart(units, start):
+    gaps = [(gap, 1) for unit, count in units for gap in unit * count]
+    offsets = offsets_from(gaps, start)
+    opening, done = 2 + len(reference.uleb(offsets[0])), 1
+    data = rebase.encode(rows_of(offsets))
+    assert sorted(reference.decode_rebase(data)) == rows_of(offsets).tolist()
+    assert sorted(rebase.decode(data).tolist()) == rows_of(offsets).tolist()
+    assert len(data) <= opening + reference.shortest_rebase(offsets) + done
+
+
+def test_an_array_of_structures_takes_one_pass_for_each_pointer_of_its_element():
+    """Pointers at 0, 16 and 24 of a hundred elements of 48 bytes."""
+    offsets = [48 * i + pointer for i in range(100) for pointer in (0, 16, 24)]
+    data = rebase.encode(rows_of(offsets))
+    assert data.hex(" ") == "11 22 00 80 64 28 22 10 80 64 28 22 18 80 64 28 00"
+
+
+def test_few_locations_take_no_more_than_in_the_best_of_all_orders():
+    rng = random.Random(3)
+    for _ in range(25):
+        gaps = [rng.choice([0, 8, 8, 16, 40, 300]) for _ in range(rng.randint(1, 4))]
+        offsets = offsets_from([(gap, 1) for gap in gaps], 0x40)
+        best = min(
+            2 + len(reference.uleb(order[0])) + reference.shortest_rebase(order) + 1
+            for order in permutations(offsets)
+        )
+        assert len(rebase.encode(rows_of(offsets))) == best
 
 
 @given(st.binary(max_size=60))
