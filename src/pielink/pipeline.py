@@ -18,7 +18,7 @@ from pielink.errors import LinkError, Problem, Problems
 from pielink.formats import macho
 from pielink.golang import fips
 from pielink.golang.callgraph import size_lines
-from pielink.golang.cgo import Cgo, read_directives
+from pielink.golang.cgo import Cgo, Export, read_directives
 from pielink.golang.gcprog import gc_program
 from pielink.golang.markers import TEXT_MARKERS, data_markers
 from pielink.golang.pclntab import pclntab
@@ -36,7 +36,7 @@ from pielink.passes.classify import classify
 from pielink.passes.codecheck import check_code, print_dependencies
 from pielink.passes.dyld_info import DyldInfo, dyld_info
 from pielink.passes.exports import exports, named_slots
-from pielink.passes.host import link_host
+from pielink.passes.host import host_name, link_host
 from pielink.passes.hostrows import HostRows, add_host_rows
 from pielink.passes.libraries import find_libraries
 from pielink.passes.live import live
@@ -143,8 +143,7 @@ def link(options: LinkOptions) -> LinkResult:
     with timed("symbols"):
         builder = SymbolBuilder(program, symbols, relocs, row_of_slot)
         early = symbols_pass.make_early_symbols(builder, inputs, options, reached.tasks)
-        symbols, relocs, special = builder.finish()
-        special[host.interior.row] = True
+        symbols, relocs, _ = builder.finish()
         imports = _imports(cgo, row_of_slot, host)
     # The functions: their order and addresses are final from here on.
     with timed("text"):
@@ -177,6 +176,7 @@ def link(options: LinkOptions) -> LinkResult:
         symbols_pass.make_late_symbols(builder, tables, text.size + 1, pie)
         symbols, relocs, special = builder.finish()
         special[tables.funcdata] = True
+        special[host.interior.row] = True
         symbols = with_columns(
             symbols, kind=classify(program.memory, symbols, special, program.release, pie)
         )
@@ -233,7 +233,9 @@ def link(options: LinkOptions) -> LinkResult:
         fips.put_sum(image, layout, early.fips, options.fips_output)
     # What dyld is told, the symbol table, and the load commands that describe all that.
     with timed("linkedit"):
-        exported = exports(program, symbols, layout, row_of_slot, cgo.exports, options)
+        exported = exports(
+            program, symbols, layout, row_of_slot, _cgo_exports(cgo, row_of_slot, host), options
+        )
         info = DyldInfo()
         if pie:
             chained = options.dyld_info is DyldInfoFormat.CHAINED
@@ -329,6 +331,15 @@ def _imports(cgo: Cgo, row_of_slot: I4, host: HostRows) -> Imports:
         weak=np.array([found[row][2] for row in rows], np.bool_),
         dylibs=cgo.dylibs,
     )
+
+
+def _cgo_exports(cgo: Cgo, row_of_slot: I4, host: HostRows) -> dict[int, Export]:
+    """What the directives export, by row."""
+    found = {int(row_of_slot[slot]): e for slot, e in cgo.exports.items() if row_of_slot[slot]}
+    for name, export in cgo.host_exports.items():
+        if row := host.row_of_name.get(host_name(name.encode())):
+            found[row] = export
+    return found
 
 
 def _are_text(program: Program, keys: Sequence[tuple[bytes, int]]) -> Bool:

@@ -65,6 +65,7 @@ class Cgo:
     imports: dict[int, Import] = field(default_factory=dict)
     imports_by_name: dict[str, Import] = field(default_factory=dict)  # those of host objects, too
     exports: dict[int, Export] = field(default_factory=dict)
+    host_exports: dict[str, Export] = field(default_factory=dict)  # of host objects: by name
     export_slots: dict[bytes, int] = field(default_factory=dict)  # static exports by Go name
     static_imports: set[int] = field(default_factory=set)  # slots that host objects define
     dylibs: list[str] = field(default_factory=list)  # in the order of first mention
@@ -143,8 +144,11 @@ def _export(
         )
         return
     cgo.imports.pop(slot, None)  # an export overrides an import
-    known = cgo.exports.setdefault(slot, Export(remote or local))
-    if slot and known.name != (remote or local):
+    export = Export(remote or local)
+    known = (
+        cgo.exports.setdefault(slot, export) if slot else cgo.host_exports.setdefault(local, export)
+    )
+    if known.name != (remote or local):
         problems.add(
             f"conflicting cgo_export directives: as {known.name} and {remote or local}",
             directive.file,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pielink.errors import FormatError
+from pielink.formats import macho
 from pielink.inspect.columns import WEAK_IMPORT, Columns
 from pielink.inspect.difference import Difference
 from pielink.inspect.macho import MachOFile, text
@@ -56,10 +57,12 @@ def _table(
     b: Columns,
     place: Callable[[int, bool], str],
     show: Callable[[int, bool], tuple[str, str]],
+    field: Callable[[int, int], str] = lambda row, other: "value",
 ) -> Iterator[Difference]:
     """Differences of two tables: `place` pairs rows, `show` gives a row's value and context.
 
-    Both take a row number and whether it is one of the second table.
+    Both take a row number and whether it is one of the second table. `field` says which field of
+    the two rows of a pair differs.
     """
     only_a, only_b = _only(a, b)
     shown_a, shown_b = only_a[:MAX_ROWS].tolist(), only_b[:MAX_ROWS].tolist()
@@ -70,8 +73,9 @@ def _table(
         name = place(row, False)
         value, context = show(row, False)
         if partners.get(name):
-            other, _ = show(partners[name].pop(0), True)
-            yield Difference(part, name, "value", value, other, context)
+            partner = partners[name].pop(0)
+            other, _ = show(partner, True)
+            yield Difference(part, name, field(row, partner), value, other, context)
         else:
             yield Difference(part, name, "present", value, "absent", context)
     for name, rows in partners.items():
@@ -166,10 +170,15 @@ def _bind_key(file: MachOFile, ids: dict[bytes, int]) -> Columns:
 
 
 def binds(a: MachOFile, b: MachOFile) -> Iterator[Difference]:
-    """Binds by address, library name, symbol, addend and weak import."""
+    """Binds by address, library name, symbol, addend and weak import.
+
+    The field is `flat-lookup` if nothing differs but that the first file leaves the library open.
+    """
     ids: dict[bytes, int] = {}
     rows = (_bind_key(a, ids), _bind_key(b, ids))
     names, files = list(ids), (a, b)
+    flat = ids.get(a.library(macho.BIND_SPECIAL_DYLIB_FLAT_LOOKUP).encode())
+    others = [name for name in BIND_KEY.names or () if name != "library"]
 
     def place(row: int, second: bool) -> str:
         return files[second].section_at(int(rows[second]["address"][row]))
@@ -180,11 +189,16 @@ def binds(a: MachOFile, b: MachOFile) -> Iterator[Difference]:
         tail = f"{f' addend {addend}' if addend else ''}{' weak import' if weak else ''}"
         return f"{text(names[name])} from {text(names[library])}{tail}", f"in {near or '?'}"
 
-    yield from _table("bind", *rows, place, show)
+    def field(row: int, other: int) -> str:
+        left, right = rows[0][row], rows[1][other]
+        opened = left["library"] == flat and left[others] == right[others]
+        return "flat-lookup" if opened else "value"
+
+    yield from _table("bind", *rows, place, show, field)
 
 
 def exports(a: MachOFile, b: MachOFile) -> Iterator[Difference]:
-    """Exports by name, flags, address, and what they re-export."""
+    """Exports by name, flags, address, and re-export; `added`: the first lacks it."""
     left = {e.name: (e.flags, e.address, e.other, e.import_name) for e in a.exports}
     right = {e.name: (e.flags, e.address, e.other, e.import_name) for e in b.exports}
 
@@ -197,5 +211,5 @@ def exports(a: MachOFile, b: MachOFile) -> Iterator[Difference]:
     for name in [*left, *(name for name in right if name not in left)]:
         x, y = left.get(name), right.get(name)
         if x != y:
-            what = "value" if x and y else "present"
+            what = "value" if x and y else "present" if x else "added"
             yield Difference("export", text(name), what, show(x), show(y))

@@ -125,6 +125,7 @@ def _rows(
         addend=np.zeros(total, np.int64),
         minus=minus,
         minus_name=none,
+        position=np.zeros(total, np.int32),
     )
 
 

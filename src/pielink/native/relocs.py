@@ -103,7 +103,8 @@ def normalise(host: Host, atoms: Atoms, placement: Placement, names: Names) -> R
     columns = (atom, offset, kind, size, bias, target, target_offset, name, addend)
     order = np.lexsort((offset, atom))
     order = order[~paired[order]]
-    return Relocs(*(column[order] for column in (*columns, minus, minus_name)))
+    position = np.arange(len(atom), dtype=np.int32)
+    return Relocs(*(column[order] for column in (*columns, minus, minus_name, position)))
 
 
 def _refuse(host: Host, raw: HostRelocs, bad: Bool, why: str) -> None:

@@ -211,6 +211,7 @@ class Relocs:
     addend: I8
     minus: I4  # DELTA: row in Atoms that is subtracted, or NONE
     minus_name: I4  # DELTA: row in Names that is subtracted, or NONE
+    position: I4  # rank in the list of the object; 0 for those that are made here
 
     def __len__(self) -> int:
         return len(self.atom)

@@ -52,15 +52,14 @@ def exports(
     cgo: Mapping[int, Export],
     options: LinkOptions,
 ) -> Exports:
-    """All exports; `cgo` maps slots to what the export directives say of them.
+    """All exports; `cgo` maps rows to what the export directives say of them.
 
     Of two symbols with one name a directive's comes first, then one that an option names. A symbol
     can have several names.
     """
     found: dict[bytes, tuple[int, bool]] = {}
-    for slot, export in cgo.items():
-        if row := int(row_of_slot[slot]):
-            found[b"_" + export.name.encode()] = row, export.dynamic
+    for row, export in cgo.items():
+        found[b"_" + export.name.encode()] = row, export.dynamic
     rows = row_of_slot[named_slots(program, options.exported_symbols)]
     if options.export_dynamic:
         shown = visible(program.memory, program.objects, symbols, layout)

@@ -91,19 +91,23 @@ def read_host_objects(
 
 def is_plain(files: list[MachObject]) -> bool:
     """Whether Go's own linker could link the objects, and lose nothing."""
+    defined: set[bytes] = set()
     for file in files:
-        types = file.sections["flags"] & macho.SECTION_TYPE
-        if np.isin(types, _SPECIAL_TYPES).any():
+        sections, symbols = file.sections, file.symbols
+        loaded = sections[~np.isin(sections["sectname"], [b"__eh_frame", b"__compact_unwind"])]
+        if np.isin(loaded["flags"] & macho.SECTION_TYPE, _SPECIAL_TYPES).any():
             return False
-        if np.isin(file.sections["sectname"], [b"__gcc_except_tab", b"__objc_imageinfo"]).any():
+        if np.isin(sections["sectname"], [b"__gcc_except_tab", b"__objc_imageinfo"]).any():
             return False
-        symbols = file.symbols
-        external = (symbols["type"] & macho.N_EXT) != 0
-        undefined = (symbols["type"] & (macho.N_STAB | macho.N_TYPE)) == macho.N_UNDF
+        external = (symbols["type"] & (macho.N_STAB | macho.N_EXT)) == macho.N_EXT
+        undefined = (symbols["type"] & macho.N_TYPE) == macho.N_UNDF
         if (external & undefined & (symbols["value"] > 0)).any():  # commons
             return False
-        if ((symbols["desc"] & macho.N_WEAK_DEF) != 0)[external & ~undefined].any():
+        weak = external & ~undefined & ((symbols["desc"] & macho.N_WEAK_DEF) != 0)
+        names = {file.symbol_name(row) for row in np.flatnonzero(weak).tolist()}
+        if names & defined:  # one of several definitions counts
             return False
+        defined |= names
     return True
 
 
@@ -130,13 +134,14 @@ def link_host(
     reached = find_live(extra)
     if not inputs.host_objects and not libraries.static:
         return None, reached
+    exported = [host_name(n.encode()) for n, e in cgo.host_exports.items() if e.dynamic]
     files, packages = read_host_objects(
-        inputs, cgo, program, libraries, wanted_names(program, reached)
+        inputs, cgo, program, libraries, [*wanted_names(program, reached), *exported]
     )
-    whole = is_plain(files)
+    whole = not libraries.static and is_plain(files)
     base = base_of(files, inputs)
     while True:
-        wanted = wanted_names(program, reached)
+        wanted = [*wanted_names(program, reached), *exported]
         prepared = prepare(
             files,
             wanted,

@@ -18,14 +18,15 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from pielink.formats import macho
-from pielink.native.relocs import LEA, relax, relaxable
-from pielink.native.tables import NONE, RelocKind
+from pielink.native.relocs import LEA, MOV_LOAD, relax, relaxable
+from pielink.native.tables import NONE, NameKind, RelocKind
 from pielink.native.tables import Relocs as HostRelocs
 from pielink.passes.fixups import Patches
 from pielink.passes.host import HostCode, go_name
 from pielink.program import Program
 from pielink.tables import (
     ABI0,
+    BLOCK_NONPKG_REF,
     I4,
     I8,
     NO_TARGET,
@@ -73,13 +74,14 @@ class HostRows:
     interior: Interior
     patches: Patches
     imports: dict[int, tuple[str, int, bool]]  # row -> name without underscore, ordinal, weak
+    row_of_name: dict[bytes, int]  # external names that host objects define -> row
 
     @classmethod
     def none(cls) -> HostRows:
         """Nothing at all."""
         rows, places = np.zeros(0, np.int32), np.zeros(0, np.int64)
         patches = Patches(rows, rows, np.zeros(0, np.uint8))
-        return cls(rows, rows, Interior(rows, rows, places), patches, {})
+        return cls(rows, rows, Interior(rows, rows, places), patches, {}, {})
 
     def functions(self, text: I4, address: I8) -> I4:
         """All functions by address: `text`, with the functions inside of carriers in their place.
@@ -119,6 +121,7 @@ def add_host_rows(
     )
     rows = _kept(rows, carriers)
     added = _relocs(rows, carriers, row_of_name)
+    added, loads = _relaxed(memory, symbols, added)
     start = np.searchsorted(added.owner, np.arange(len(symbols)), side="left") + len(relocs)
     count = np.bincount(added.owner, minlength=len(symbols))
     owns = count > 0
@@ -130,12 +133,26 @@ def add_host_rows(
     patches = Patches(
         carriers[lea_atom], lea_offset.astype(np.int32), np.full(len(lea_atom), LEA, np.uint8)
     )
-    kept = patches.symbol > 0
-    patches = Patches(patches.symbol[kept], patches.offset[kept], patches.value[kept])
+    patches = concatenate(take(patches, patches.symbol > 0), loads)
     is_code = symbols.kind[carriers[live]] == Kind.TEXT
     imports = {first + i: found for i, found in enumerate(code.imports.values())}
-    made = HostRows(carriers, carriers[live][is_code], interior, patches, imports)
+    named = _row_of_name(code, interior, carriers)
+    made = HostRows(carriers, carriers[live][is_code], interior, patches, imports, named)
     return symbols, concatenate(relocs, added), made
+
+
+def _relaxed(memory: Memory, symbols: Symbols, relocs: Relocs) -> tuple[Relocs, Patches]:
+    """Loads through the GOT of what is in the image become LEA; the atoms' own are relaxed."""
+    rows = np.flatnonzero((relocs.type == Reloc.GOTPCREL) & (relocs.target > 0))
+    rows = rows[symbols.slot[relocs.target[rows]] > 0]
+    rows = rows[symbols.kind[relocs.target[rows]] != Kind.DYNIMPORT]
+    rows = rows[relocs.offset[rows] >= 2]
+    owner, place = relocs.owner[rows], relocs.offset[rows] - 2
+    loads = memory.bytes[symbols.data_offset[owner] + place] == MOV_LOAD
+    rows, owner, place = rows[loads], owner[loads], place[loads]
+    kind = relocs.type.copy()
+    kind[rows] = Reloc.PCREL
+    return with_columns(relocs, type=kind), Patches(owner, place, np.full(len(rows), LEA, np.uint8))
 
 
 def wanted_sections(code: HostCode) -> Bool:
@@ -220,7 +237,11 @@ def _interior(
     rows, carrier, offset = rows[order], carrier[order], offset[order]
     skip = np.where(host.contents[table.name[rows]] == ord("_"), 1, 0)
     skip[table.name_size[rows] < 2] = 0
-    known = _known_rows(program, row_of_slot, code, rows)
+    slot = _slots(program, code, rows)
+    known = row_of_slot[slot]
+    declared = np.where(
+        program.slots.block[slot] == BLOCK_NONPKG_REF, 0, program.slots.object[slot]
+    )
     new = known == 0
     row = np.where(new, len(symbols) + np.cumsum(new) - 1, known).astype(np.int32)
     kind, size = symbols.kind[carrier], _sizes(symbols, carrier, offset)
@@ -228,7 +249,7 @@ def _interior(
     zeros, none = np.zeros(count, np.int32), np.zeros(count, np.int64)
     added = Symbols(
         slot=zeros,
-        object=zeros,
+        object=declared[new],
         name_offset=(table.name[rows] + skip)[new],
         name_size=(table.name_size[rows] - skip).astype(np.uint32)[new],
         version=np.where(external[rows], ABI0, STATIC).astype(np.uint16)[new],
@@ -245,21 +266,42 @@ def _interior(
         aux_start=none,
         aux_count=none,
     )
-    kinds, sizes = symbols.kind.copy(), symbols.size.copy()
-    kinds[known[~new]], sizes[known[~new]] = kind[~new], size[~new]
-    symbols = concatenate(with_columns(symbols, kind=kinds, size=sizes), added)
+    old = known[~new]
+    kinds, sizes, objects = (
+        column.copy() for column in (symbols.kind, symbols.size, symbols.object)
+    )
+    kinds[old], sizes[old], objects[old] = kind[~new], size[~new], declared[~new]
+    symbols = concatenate(with_columns(symbols, kind=kinds, size=sizes, object=objects), added)
     return symbols, Interior(row, carrier, offset)
 
 
-def _known_rows(program: Program, row_of_slot: I4, code: HostCode, rows: I8) -> I4:
-    """The rows that Go's references to these host symbols have; 0 where there is none."""
+def _slots(program: Program, code: HostCode, rows: I8) -> I4:
+    """The slots that Go has for these host symbols; 0 where it has none."""
     host, names = code.prepared.host, code.prepared.names
-    known = np.zeros(len(rows), np.int32)
+    slots = np.zeros(len(rows), np.int32)
     external = np.flatnonzero(names.of_symbol[rows] != NONE)
     keys = [(go_name(host.symbol_name(int(rows[i]))), ABI0) for i in external.tolist()]
     if keys:
-        known[external] = row_of_slot[program.lookup(keys)]
-    return known
+        slots[external] = program.lookup(keys)
+    return slots
+
+
+def _row_of_name(code: HostCode, interior: Interior, carriers: I4) -> dict[bytes, int]:
+    """The row of each external name that is defined in a live atom."""
+    names = code.prepared.names
+    place = {
+        (carrier, offset): row
+        for row, carrier, offset in zip(
+            *(c.tolist() for c in (interior.row, interior.carrier, interior.offset)), strict=True
+        )
+    }
+    found = {}
+    for name, row in names.row.items():
+        if names.kind[row] in (NameKind.DEFINED, NameKind.COMMON):
+            at = int(carriers[names.atom[row]]), int(names.offset[row])
+            if at in place:
+                found[name] = place[at]
+    return found
 
 
 def _sizes(symbols: Symbols, carrier: I4, offset: I8) -> I8:
@@ -278,7 +320,7 @@ def _kept(rows: HostRelocs, carriers: I4) -> HostRelocs:
 
 
 def _relocs(rows: HostRelocs, carriers: I4, row_of_name: I4) -> Relocs:
-    """Host relocations in the linker's form, those of a carrier together.
+    """Host relocations in the linker's form: those of a carrier together, in the object's order.
 
     A DELTA takes two rows: its own, then a marker of size 0 with what is subtracted.
     """
@@ -317,5 +359,6 @@ def _relocs(rows: HostRelocs, carriers: I4, row_of_name: I4) -> Relocs:
         target=minus.astype(np.int32),
     )
     both = concatenate(table, markers)
-    place = np.append(2 * np.arange(count), 2 * delta + 1)
+    position = 2 * rows.position.astype(np.int64)
+    place = np.append(position, position[delta] + 1)
     return take(both, np.lexsort((place, both.owner)))

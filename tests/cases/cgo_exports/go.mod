@@ -1,0 +1,2 @@
+module cgoexports
+go 1.26
