@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pielink.emulator import fixups, stubs
+from pielink.emulator import chains, fixups, stubs
 from pielink.emulator.abi import Library
+from pielink.emulator.chains import ChainedRebase
 from pielink.emulator.errors import LoadError
 from pielink.emulator.exports import Export, ExportTrie
-from pielink.emulator.fixups import Bind, ChainedRebase
+from pielink.emulator.fixups import Bind
 from pielink.emulator.machofile import Image, read_executable, read_image
 from pielink.emulator.memory import READ, WRITE
 from pielink.emulator.symbolpointers import symbol_pointers
@@ -240,7 +241,7 @@ class Dyld:
         return target
 
     def _apply_chained(self, loaded: LoadedImage) -> None:
-        for row in fixups.chained(loaded.image):
+        for row in chains.chained(loaded.image):
             if isinstance(row, Bind):
                 self.apply_bind(loaded, row)
                 continue

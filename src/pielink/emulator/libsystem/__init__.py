@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pielink.emulator.abi import Library
 from pielink.emulator.libsystem import (  # noqa: F401 - each declares its functions
+    attributes,
     calendar,
     compiler_rt,
     descriptors,
@@ -16,15 +17,18 @@ from pielink.emulator.libsystem import (  # noqa: F401 - each declares its funct
     locks,
     math,
     memory,
+    multiplex,
     names,
     paths,
+    printf,
     process,
     runtime,
     scan,
     setjmp,
     signals,
     sockets,
-    stdio,
+    stdio_files,
+    stdio_input,
     stdlib,
     string,
     sysctl,

@@ -15,22 +15,22 @@ from pielink.emulator.errors import Errno
 from pielink.emulator.libsystem.descriptors import O_NONBLOCK, Files, OpenFile, host_flags
 from pielink.emulator.libsystem.host import EACCES, EINVAL, ENOTSUP, EPERM, ERANGE, host
 from pielink.emulator.libsystem.library import libsystem
-from pielink.emulator.libsystem.time import SECOND, realtime
+from pielink.emulator.libsystem.time import SECOND
 
 if TYPE_CHECKING:
     from pielink.emulator.process import Process
 
 _AT_FDCWD = -2
-_AT_EACCESS, _AT_SYMLINK_NOFOLLOW, _AT_SYMLINK_FOLLOW, _AT_REMOVEDIR = 0x10, 0x20, 0x40, 0x80
+_AT_EACCESS, AT_SYMLINK_NOFOLLOW, _AT_SYMLINK_FOLLOW, _AT_REMOVEDIR = 0x10, 0x20, 0x40, 0x80
 _O_SYMLINK = 0x200000
-_UTIME_NOW, _UTIME_OMIT = -1, -2
 
 
-def _path(proc: Process, address: int) -> bytes:
+def path_of(proc: Process, address: int) -> bytes:
+    """A path argument."""
     return proc.memory.string(address, 4096)
 
 
-def _directory(proc: Process, fd: int) -> int | None:
+def directory_of(proc: Process, fd: int) -> int | None:
     """The host's descriptor for an *at function."""
     return None if fd == _AT_FDCWD else proc.state(Files).get(fd).fd
 
@@ -50,18 +50,18 @@ def open_path(proc: Process, path: bytes, flags: int, mode: int, at: int | None)
 @libsystem("int open(const char *, int, ...)", "open$NOCANCEL", "__open_nocancel")
 def open_(proc: Process, path: int, flags: int, rest: Variadic) -> int:
     mode = rest.u64() if flags & 0x200 else 0
-    return open_path(proc, _path(proc, path), flags, mode, None)
+    return open_path(proc, path_of(proc, path), flags, mode, None)
 
 
 @libsystem("int openat(int, const char *, int, ...)", "openat$NOCANCEL", "__openat_nocancel")
 def openat(proc: Process, fd: int, path: int, flags: int, rest: Variadic) -> int:
     mode = rest.u64() if flags & 0x200 else 0
-    return open_path(proc, _path(proc, path), flags, mode, _directory(proc, fd))
+    return open_path(proc, path_of(proc, path), flags, mode, directory_of(proc, fd))
 
 
 @libsystem("int creat(const char *, mode_t)")
 def creat(proc: Process, path: int, mode: int) -> int:
-    return open_path(proc, _path(proc, path), 0x601, mode, None)
+    return open_path(proc, path_of(proc, path), 0x601, mode, None)
 
 
 # -- stat
@@ -93,12 +93,12 @@ def _put_stat(proc: Process, out: int, found: os.stat_result) -> None:
 
 @libsystem("int stat64(const char *, void *)", "stat$INODE64")
 def stat(proc: Process, path: int, out: int) -> None:
-    _put_stat(proc, out, host(os.stat, _path(proc, path)))
+    _put_stat(proc, out, host(os.stat, path_of(proc, path)))
 
 
 @libsystem("int lstat64(const char *, void *)", "lstat$INODE64")
 def lstat(proc: Process, path: int, out: int) -> None:
-    _put_stat(proc, out, host(os.lstat, _path(proc, path)))
+    _put_stat(proc, out, host(os.lstat, path_of(proc, path)))
 
 
 @libsystem("int fstat64(int, void *)", "fstat$INODE64")
@@ -108,9 +108,9 @@ def fstat(proc: Process, fd: int, out: int) -> None:
 
 @libsystem("int fstatat64(int, const char *, void *, int)", "fstatat$INODE64")
 def fstatat(proc: Process, fd: int, path: int, out: int, flags: int) -> None:
-    follow = not flags & _AT_SYMLINK_NOFOLLOW
-    at = _directory(proc, fd)
-    found = host(os.stat, _path(proc, path), dir_fd=at, follow_symlinks=follow)
+    follow = not flags & AT_SYMLINK_NOFOLLOW
+    at = directory_of(proc, fd)
+    found = host(os.stat, path_of(proc, path), dir_fd=at, follow_symlinks=follow)
     _put_stat(proc, out, found)
 
 
@@ -138,7 +138,7 @@ def _put_statfs(proc: Process, out: int, where: bytes | int) -> None:
 
 @libsystem("int statfs64(const char *, void *)", "statfs$INODE64")
 def statfs(proc: Process, path: int, out: int) -> None:
-    _put_statfs(proc, out, _path(proc, path))
+    _put_statfs(proc, out, path_of(proc, path))
 
 
 @libsystem("int fstatfs64(int, void *)", "fstatfs$INODE64")
@@ -151,7 +151,7 @@ def fstatfs(proc: Process, fd: int, out: int) -> None:
 
 @libsystem("int access(const char *, int)")
 def access(proc: Process, path: int, mode: int) -> None:
-    name = _path(proc, path)
+    name = path_of(proc, path)
     if not os.access(name, mode & 7):
         host(os.stat, name)
         raise Errno(EACCES)
@@ -159,8 +159,8 @@ def access(proc: Process, path: int, mode: int) -> None:
 
 @libsystem("int faccessat(int, const char *, int, int)")
 def faccessat(proc: Process, fd: int, path: int, mode: int, flags: int) -> None:
-    name, at = _path(proc, path), _directory(proc, fd)
-    follow = not flags & _AT_SYMLINK_NOFOLLOW
+    name, at = path_of(proc, path), directory_of(proc, fd)
+    follow = not flags & AT_SYMLINK_NOFOLLOW
     effective = bool(flags & _AT_EACCESS)
     allowed = host(
         os.access, name, mode & 7, dir_fd=at, effective_ids=effective, follow_symlinks=follow
@@ -175,7 +175,7 @@ def faccessat(proc: Process, fd: int, path: int, mode: int, flags: int) -> None:
 
 @libsystem("int unlink(const char *)")
 def unlink(proc: Process, path: int) -> None:
-    name = _path(proc, path)
+    name = path_of(proc, path)
     if os.path.isdir(name) and not os.path.islink(name):
         raise Errno(EPERM)  # Linux says EISDIR
     host(os.unlink, name)
@@ -185,53 +185,59 @@ def unlink(proc: Process, path: int) -> None:
 def unlinkat(proc: Process, fd: int, path: int, flags: int) -> None:
     remove = os.rmdir if flags & _AT_REMOVEDIR else os.unlink
     try:
-        host(remove, _path(proc, path), dir_fd=_directory(proc, fd))
+        host(remove, path_of(proc, path), dir_fd=directory_of(proc, fd))
     except Errno as failure:
         raise Errno(EPERM if failure.number == 21 else failure.number) from failure
 
 
 @libsystem("int rmdir(const char *)")
 def rmdir(proc: Process, path: int) -> None:
-    host(os.rmdir, _path(proc, path))
+    host(os.rmdir, path_of(proc, path))
 
 
 @libsystem("int remove(const char *)")
 def remove(proc: Process, path: int) -> None:
-    name = _path(proc, path)
+    name = path_of(proc, path)
     host(os.rmdir if os.path.isdir(name) and not os.path.islink(name) else os.unlink, name)
 
 
 @libsystem("int rename(const char *, const char *)")
 def rename(proc: Process, old: int, new: int) -> None:
-    host(os.rename, _path(proc, old), _path(proc, new))
+    host(os.rename, path_of(proc, old), path_of(proc, new))
 
 
 @libsystem("int renameat(int, const char *, int, const char *)")
 def renameat(proc: Process, old_fd: int, old: int, new_fd: int, new: int) -> None:
-    directories = {"src_dir_fd": _directory(proc, old_fd), "dst_dir_fd": _directory(proc, new_fd)}
-    host(os.rename, _path(proc, old), _path(proc, new), **directories)
+    directories = {
+        "src_dir_fd": directory_of(proc, old_fd),
+        "dst_dir_fd": directory_of(proc, new_fd),
+    }
+    host(os.rename, path_of(proc, old), path_of(proc, new), **directories)
 
 
 @libsystem("int link(const char *, const char *)")
 def link(proc: Process, old: int, new: int) -> None:
-    host(os.link, _path(proc, old), _path(proc, new))
+    host(os.link, path_of(proc, old), path_of(proc, new))
 
 
 @libsystem("int linkat(int, const char *, int, const char *, int)")
 def linkat(proc: Process, old_fd: int, old: int, new_fd: int, new: int, flags: int) -> None:
-    directories = {"src_dir_fd": _directory(proc, old_fd), "dst_dir_fd": _directory(proc, new_fd)}
+    directories = {
+        "src_dir_fd": directory_of(proc, old_fd),
+        "dst_dir_fd": directory_of(proc, new_fd),
+    }
     follow = bool(flags & _AT_SYMLINK_FOLLOW)
-    host(os.link, _path(proc, old), _path(proc, new), follow_symlinks=follow, **directories)
+    host(os.link, path_of(proc, old), path_of(proc, new), follow_symlinks=follow, **directories)
 
 
 @libsystem("int symlink(const char *, const char *)")
 def symlink(proc: Process, target: int, path: int) -> None:
-    host(os.symlink, _path(proc, target), _path(proc, path))
+    host(os.symlink, path_of(proc, target), path_of(proc, path))
 
 
 @libsystem("int symlinkat(const char *, int, const char *)")
 def symlinkat(proc: Process, target: int, fd: int, path: int) -> None:
-    host(os.symlink, _path(proc, target), _path(proc, path), dir_fd=_directory(proc, fd))
+    host(os.symlink, path_of(proc, target), path_of(proc, path), dir_fd=directory_of(proc, fd))
 
 
 def _readlink(proc: Process, path: bytes, at: int | None, buffer: int, size: int) -> int:
@@ -242,19 +248,19 @@ def _readlink(proc: Process, path: bytes, at: int | None, buffer: int, size: int
 
 @libsystem("ssize_t readlink(const char *, char *, size_t)")
 def readlink(proc: Process, path: int, buffer: int, size: int) -> int:
-    return _readlink(proc, _path(proc, path), None, buffer, size)
+    return _readlink(proc, path_of(proc, path), None, buffer, size)
 
 
 @libsystem("ssize_t readlinkat(int, const char *, char *, size_t)")
 def readlinkat(proc: Process, fd: int, path: int, buffer: int, size: int) -> int:
-    return _readlink(proc, _path(proc, path), _directory(proc, fd), buffer, size)
+    return _readlink(proc, path_of(proc, path), directory_of(proc, fd), buffer, size)
 
 
 @libsystem("char *realpath(const char *, char *)", "realpath$DARWIN_EXTSN")
 def realpath(proc: Process, path: int, buffer: int) -> int:
     from pielink.emulator.libsystem.heap import Heap
 
-    found = os.path.realpath(_path(proc, path), strict=False)
+    found = os.path.realpath(path_of(proc, path), strict=False)
     try:
         host(os.stat, found)
     except Errno as failure:
@@ -283,27 +289,27 @@ def getcwd(proc: Process, buffer: int, size: int) -> int:
 
 @libsystem("int mkdir(const char *, mode_t)")
 def mkdir(proc: Process, path: int, mode: int) -> None:
-    host(os.mkdir, _path(proc, path), mode & 0o7777)
+    host(os.mkdir, path_of(proc, path), mode & 0o7777)
 
 
 @libsystem("int mkdirat(int, const char *, mode_t)")
 def mkdirat(proc: Process, fd: int, path: int, mode: int) -> None:
-    host(os.mkdir, _path(proc, path), mode & 0o7777, dir_fd=_directory(proc, fd))
+    host(os.mkdir, path_of(proc, path), mode & 0o7777, dir_fd=directory_of(proc, fd))
 
 
 @libsystem("int mkfifo(const char *, mode_t)")
 def mkfifo(proc: Process, path: int, mode: int) -> None:
-    host(os.mkfifo, _path(proc, path), mode & 0o7777)
+    host(os.mkfifo, path_of(proc, path), mode & 0o7777)
 
 
 @libsystem("int mknod(const char *, mode_t, dev_t)")
 def mknod(proc: Process, path: int, mode: int, device: int) -> None:
-    host(os.mknod, _path(proc, path), mode, device)
+    host(os.mknod, path_of(proc, path), mode, device)
 
 
 @libsystem("int chdir(const char *)")
 def chdir(proc: Process, path: int) -> None:
-    host(os.chdir, _path(proc, path))
+    host(os.chdir, path_of(proc, path))
 
 
 @libsystem("int chroot(const char *)", "revoke")
@@ -311,131 +317,9 @@ def chroot(proc: Process, path: int) -> None:
     raise Errno(EPERM)
 
 
-# -- attributes
-
-
-@libsystem("int chmod(const char *, mode_t)")
-def chmod(proc: Process, path: int, mode: int) -> None:
-    host(os.chmod, _path(proc, path), mode & 0o7777)
-
-
-@libsystem("int fchmodat(int, const char *, mode_t, int)")
-def fchmodat(proc: Process, fd: int, path: int, mode: int, flags: int) -> None:
-    host(os.chmod, _path(proc, path), mode & 0o7777, dir_fd=_directory(proc, fd))
-
-
-@libsystem("int chown(const char *, uid_t, gid_t)")
-def chown(proc: Process, path: int, user: int, group: int) -> None:
-    host(os.chown, _path(proc, path), _owner(user), _owner(group))
-
-
-@libsystem("int lchown(const char *, uid_t, gid_t)")
-def lchown(proc: Process, path: int, user: int, group: int) -> None:
-    host(os.lchown, _path(proc, path), _owner(user), _owner(group))
-
-
-@libsystem("int fchownat(int, const char *, uid_t, gid_t, int)")
-def fchownat(proc: Process, fd: int, path: int, user: int, group: int, flags: int) -> None:
-    follow = not flags & _AT_SYMLINK_NOFOLLOW
-    at = _directory(proc, fd)
-    owner = (_owner(user), _owner(group))
-    host(os.chown, _path(proc, path), *owner, dir_fd=at, follow_symlinks=follow)
-
-
-def _owner(identity: int) -> int:
-    return -1 if identity == 0xFFFF_FFFF else identity
-
-
-@libsystem("int chflags(const char *, unsigned int)")
-def chflags(proc: Process, path: int, flags: int) -> None:
-    raise Errno(ENOTSUP)
-
-
-@libsystem("int fchflags(int, unsigned int)")
-def fchflags(proc: Process, fd: int, flags: int) -> None:
-    raise Errno(ENOTSUP)
-
-
-@libsystem("int truncate(const char *, off_t)")
-def truncate(proc: Process, path: int, size: int) -> None:
-    host(os.truncate, _path(proc, path), size)
-
-
-def _timeval_pair(proc: Process, address: int) -> tuple[int, int] | None:
-    """Two struct timeval in nanoseconds; None means now."""
-    if not address:
-        return None
-    first, first_us, second, second_us = proc.memory.unpack("<qi4xqi4x", address)
-    return first * SECOND + first_us * 1000, second * SECOND + second_us * 1000
-
-
-@libsystem("int utimes(const char *, const void *)")
-def utimes(proc: Process, path: int, times: int) -> None:
-    host(os.utime, _path(proc, path), ns=_timeval_pair(proc, times))
-
-
-@libsystem("int futimes(int, const void *)")
-def futimes(proc: Process, fd: int, times: int) -> None:
-    host(os.utime, proc.state(Files).get(fd).fd, ns=_timeval_pair(proc, times))
-
-
-def _timespec_pair(proc: Process, address: int, now: os.stat_result) -> tuple[int, int] | None:
-    """Two struct timespec, with UTIME_NOW and UTIME_OMIT."""
-    if not address:
-        return None
-    fields = proc.memory.unpack("<4q", address)
-    result = []
-    old = (now.st_atime_ns, now.st_mtime_ns)
-    for seconds, nanoseconds, before in zip(fields[::2], fields[1::2], old, strict=True):
-        special = {_UTIME_NOW: realtime(proc), _UTIME_OMIT: before}
-        result.append(special.get(nanoseconds, seconds * SECOND + nanoseconds))
-    return result[0], result[1]
-
-
-@libsystem("int utimensat(int, const char *, const void *, int)")
-def utimensat(proc: Process, fd: int, path: int, times: int, flags: int) -> None:
-    name, at = _path(proc, path), _directory(proc, fd)
-    follow = not flags & _AT_SYMLINK_NOFOLLOW
-    now = host(os.stat, name, dir_fd=at, follow_symlinks=follow)
-    pair = _timespec_pair(proc, times, now)
-    host(os.utime, name, ns=pair, dir_fd=at, follow_symlinks=follow)
-
-
-@libsystem("int futimens(int, const void *)")
-def futimens(proc: Process, fd: int, times: int) -> None:
-    file = proc.state(Files).get(fd)
-    host(os.utime, file.fd, ns=_timespec_pair(proc, times, host(os.fstat, file.fd)))
-
-
-_PATHCONF = {1: 32767, 2: 1024, 3: 1024, 4: 255, 5: 1024, 6: 512, 7: 1, 8: 1}
-
-
-@libsystem("long pathconf(const char *, int)")
-def pathconf(proc: Process, path: int, name: int) -> int:
-    host(os.stat, _path(proc, path))
-    return _limit(name)
-
-
-@libsystem("long fpathconf(int, int)")
-def fpathconf(proc: Process, fd: int, name: int) -> int:
-    proc.state(Files).get(fd)
-    return _limit(name)
-
-
-def _limit(name: int) -> int:
-    if name not in _PATHCONF:
-        raise Errno(EINVAL)
-    return _PATHCONF[name]
-
-
-@libsystem("void sync(void)")
-def sync(proc: Process) -> None:
-    os.sync()
-
-
 @libsystem("int mkstemp(char *)")
 def mkstemp(proc: Process, template: int) -> int:
-    name = _path(proc, template)
+    name = path_of(proc, template)
     if not name.endswith(b"XXXXXX"):
         raise Errno(EINVAL)
     letters = b"abcdefghijklmnopqrstuvwxyz0123456789"
@@ -450,7 +334,7 @@ def mkstemp(proc: Process, template: int) -> int:
 
 @libsystem("char *mkdtemp(char *)")
 def mkdtemp(proc: Process, template: int) -> int:
-    name = _path(proc, template)
+    name = path_of(proc, template)
     if not name.endswith(b"XXXXXX"):
         raise Errno(EINVAL, 0)
     letters = b"abcdefghijklmnopqrstuvwxyz0123456789"

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from pielink.emulator.abi import Variadic
 from pielink.emulator.libsystem.library import libsystem
-from pielink.emulator.libsystem.stdio import Stream, Streams, fill, standard_input
+from pielink.emulator.libsystem.stdio import Stream, Streams, standard_input
+from pielink.emulator.libsystem.stdio_input import fill
 from pielink.emulator.libsystem.stdlib import parse_float, parse_integer
 from pielink.emulator.threads import Work
 

@@ -317,8 +317,9 @@ def tlv_bootstrap(proc: Process) -> None:
     """
     (descriptor, *_), sp, back = proc.cpu.entry(proc.memory.u64)
     _, key, offset = proc.memory.unpack("<QQQ", descriptor)
-    if key >= len(proc.dyld.images):
-        raise EmulatorError(f"thread-local descriptor {descriptor:#x} has the bad key {key:#x}")
+    if key >= len(proc.dyld.images) or not proc.dyld.images[key].tlv_template:
+        where = proc.dyld.describe(descriptor)
+        raise EmulatorError(f"the thread-local descriptor {where} is in no thread-local section")
     thread, loaded = proc.thread, proc.dyld.images[key]
     if key not in thread.templates:
         block = proc.memory.allocate(len(loaded.tlv_template) + 16, READ | WRITE, "TLV")
