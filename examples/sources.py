@@ -1,4 +1,4 @@
-"""Fetch the C libraries that the cgo examples are built with: `python examples/sources.py [NAME...]`.
+"""Fetch the C libraries of the cgo examples: `python examples/sources.py [NAME...]`.
 
 zstd.c and Lua's sources are not kept here. They come, at build time, out of pinned source
 distributions on PyPI that carry them: zstandard and lupa. pip checks the distributions' hashes.

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import lief
+import native_image
 import numpy as np
+from native_image import Addresses, HostFixups
 
 from pielink.errors import Problems
 from pielink.formats import machobj
-from pielink.native import fixups, prepare
-from pielink.native.fixups import HostFixups, Where
+from pielink.native import diagnose, prepare
+from pielink.native.diagnose import Where
 from pielink.native.prepare import Prepared
-from pielink.native.relocate import Addresses
 from pielink.native.tables import NONE
 from pielink.native.tlv import template_start
 
@@ -54,9 +55,9 @@ def prepared(*objects: Path, roots: tuple[bytes, ...] = (b"_main",)) -> tuple[Pr
     for name in MADE_BY_THE_LINKER:
         if name in found.names.row:
             where[found.names.row[name]] = Where.IMAGE
-    planned = fixups.plan(found, where, np.zeros(len(where), np.bool_), problems)
+    diagnose.report(found, where, problems)
     problems.raise_if_any()
-    return found, planned
+    return found, native_image.plan(found, where)
 
 
 def atom_addresses(found: Prepared, linked: Linked) -> np.ndarray[Any, Any]:

@@ -30,19 +30,19 @@ from invalid.host_objects import mutate, refusal
 
 from pielink.errors import FormatError, LinkError, Problems
 from pielink.formats import machobj
-from pielink.native import fixups, prepare
-from pielink.native.fixups import Where
+from pielink.native import diagnose, prepare
+from pielink.native.diagnose import Where
 from pielink.native.prepare import Prepared
 
 
 def linked(*objects: bytes, roots: tuple[bytes, ...] = (b"_f",), imports: bool = False) -> Prepared:
-    """Run the passes and the fixup plan; raise what they find wrong."""
+    """Run the passes and the diagnosis; raise what they find wrong."""
     files = [machobj.read(data, f"{number}.o") for number, data in enumerate(objects)]
     problems = Problems()
     found = prepare.prepare(files, roots, problems)
     place = Where.IMPORT if imports else Where.NOWHERE
     where = np.full(len(found.names), place, np.uint8)
-    fixups.plan(found, where, np.zeros(len(where), np.bool_), problems)
+    diagnose.report(found, where, problems)
     problems.raise_if_any()
     return found
 
@@ -201,7 +201,7 @@ def test_mutated_objects_are_linked_or_refused_by_name(seed: int) -> None:
         problems = Problems()
         found = prepare.prepare([file], [b"_main"], problems)
         where = np.full(len(found.names), Where.IMPORT, np.uint8)
-        fixups.plan(found, where, np.zeros(len(where), np.bool_), problems)
+        diagnose.report(found, where, problems)
         for problem in problems:
             assert problem.file in ("bad.o", "")
 

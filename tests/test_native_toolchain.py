@@ -10,8 +10,8 @@ import pytest
 from host_inputs import CACHE, TARGET, ZIG, compile_object
 
 from pielink.errors import LinkError, Problems
-from pielink.native import fixups, libraries, libsearch, prepare, select, toolchain
-from pielink.native.fixups import Where
+from pielink.native import diagnose, libraries, libsearch, prepare, select, toolchain
+from pielink.native.diagnose import Where
 from pielink.native.select import Source
 
 CASES = Path(__file__).parent / "cases" / "host"
@@ -33,7 +33,7 @@ def test_a_cxx_program_links_against_zigs_archives(monkeypatch: pytest.MonkeyPat
     for name, row in found.names.row.items():
         here = name == b"___dso_handle"
         where[row] = Where.IMAGE if here else Where.IMPORT if linked.find(name) else Where.NOWHERE
-    fixups.plan(found, where, np.zeros(len(where), np.bool_), problems)
+    diagnose.report(found, where, problems)
     assert not list(problems)
     assert len(found.unwind_entries) > 500
 

@@ -1,8 +1,8 @@
 """The native passes up to layout, in order: from object files to live atoms and what they need.
 
 What is final afterwards: which atoms are in the image, which definition each name has, and which
-names are left for the caller to find (Go objects, dynamic libraries). Then fixups.plan decides
-about GOT, stubs and dyld's part; layout, relocate.write, unwind.encode follow.
+names are left for the caller to find (Go objects, dynamic libraries). Then diagnose.report says
+what cannot be linked; GOT, stubs, layout, relocation and unwind.encode follow.
 """
 
 from __future__ import annotations
