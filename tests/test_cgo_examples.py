@@ -1,0 +1,87 @@
+"""The cgo examples, linked by pielink alone, print in the emulator what they print natively."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from go_inputs import CACHE, EXAMPLES, go_environment, goroot, locked
+
+from pielink.check import check
+
+
+def command(argv: list[str], environment: dict[str, str]) -> None:
+    done = subprocess.run(argv, cwd=EXAMPLES, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def sources(name: str) -> None:
+    """Fetch the C library that an example is built with, once."""
+    spec = importlib.util.spec_from_file_location("sources", EXAMPLES / "sources.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["sources"] = module
+    spec.loader.exec_module(module)
+    library = name.removeprefix("cgo-")
+    if library in module.LIBRARIES:
+        with locked(CACHE / "cgo" / f"{name}.sources"):
+            module.fetch(library)
+
+
+@functools.cache
+def linked(name: str) -> Path:
+    """Build an example for macOS with pielink."""
+    sources(name)
+    path = CACHE / "cgo" / f"{name}.macos"
+    with locked(path):
+        argv = [sys.executable, "-m", "pielink", "build", "-ldflags=-w", "-o", str(path)]
+        command([*argv, f"./{name}"], go_environment(cgo=True))
+    return path
+
+
+@functools.cache
+def native(name: str) -> Path:
+    """Build the same example for this machine."""
+    sources(name)
+    path = CACHE / "cgo" / f"{name}.native"
+    environment = go_environment(cgo=True)
+    del environment["GOOS"], environment["GOARCH"]
+    compilers = (("CC", "cc", "cc"), ("CXX", "c++", "c++"))
+    for variable, compiler, driver in compilers:
+        zig = f"{sys.executable} -m ziglang {driver}"
+        environment[variable] = shutil.which(compiler) or zig
+    with locked(path):
+        go = str(goroot() / "bin" / "go")
+        command([go, "build", "-buildvcs=false", "-o", str(path), f"./{name}"], environment)
+    return path
+
+
+def run(argv: list[str]) -> tuple[int, str, str]:
+    done = subprocess.run(
+        argv, capture_output=True, text=True, timeout=300, env=os.environ | {"LC_ALL": "C"}
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+PROGRAMS = (
+    ("cgo-lua", ()),
+    pytest.param("cgo-zstd", (), marks=pytest.mark.slow),
+)
+
+
+@pytest.mark.parametrize(("name", "arguments"), PROGRAMS)
+def test_the_output_is_that_of_the_native_build(name: str, arguments: tuple[str, ...]) -> None:
+    emulator = [sys.executable, "-m", "pielink", "run", "--seed", "5", str(linked(name))]
+    assert run([*emulator, *arguments]) == run([str(native(name)), *arguments])
+
+
+@pytest.mark.parametrize("name", ["cgo-callbacks", "cgo-lua", "cgo-zstd"])
+def test_the_file_keeps_the_rules_of_dyld(name: str) -> None:
+    assert check(linked(name)) == []
