@@ -1,0 +1,2 @@
+module cgoaligned
+go 1.26
