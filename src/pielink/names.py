@@ -15,38 +15,60 @@ import numpy as np
 from pielink.tables import I4, I8, U2, U4, U8, Memory
 
 _K1, _K2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
+_FIRST_BYTES = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)  # masks
 _BUCKETS = 1 << 20
 
 
-def words(memory: Memory) -> U8:
-    """The memory as overlapping little-endian 64-bit words: element i holds bytes i to i + 7."""
-    return np.ndarray((len(memory.bytes) - 7,), np.dtype("<u8"), memory.bytes, strides=(1,))
+def words_at(memory: Memory, offset: I8) -> U8:
+    """The eight bytes from each offset on, as little-endian words; shape as `offset`, uint64.
+
+    Each takes two aligned loads: NumPy gathers from unaligned views at half that speed.
+    """
+    words, at = _aligned(memory), offset >> 3
+    return _joined(words.take(at), words.take(at + 1), _shift(offset))
+
+
+def _aligned(memory: Memory) -> U8:
+    return memory.bytes[: len(memory.bytes) & -8].view("<u8")
+
+
+def _shift(offset: I8) -> U8:
+    return (offset & 7).astype(np.uint64) << np.uint64(3)
+
+
+def _joined(low: U8, high: U8, shift: U8) -> U8:
+    """The upper bytes of `low` and behind them the lower ones of `high`; `shift` is in bits."""
+    joined: U8 = (low >> shift) | ((high << np.uint64(1)) << (np.uint64(63) - shift))
+    return joined
 
 
 def keys(memory: Memory, offset: I8, size: U4) -> U8:
     """A 64-bit key of each name from its size and its last (at most) eight bytes."""
-    tail = words(memory)[offset + np.maximum(size.astype(np.int64) - 8, 0)]
-    cut = np.minimum(size, 8).astype(np.uint64) * np.uint64(8)
-    mask = np.where(
-        cut == 64, ~np.uint64(0), (np.uint64(1) << (cut % np.uint64(64))) - np.uint64(1)
-    )
-    key = ((tail & mask) ^ (size.astype(np.uint64) * _K2)) * _K1
-    return key ^ (key >> np.uint64(32))
+    tail = words_at(memory, offset + np.maximum(size.astype(np.int64) - 8, 0))
+    tail &= _FIRST_BYTES.take(np.minimum(size, 8))
+    key: U8 = (tail ^ (size.astype(np.uint64) * _K2)) * _K1
+    key ^= key >> np.uint64(32)
+    return key
 
 
 def hashes(memory: Memory, offset: I8, size: U4, version: U2) -> U8:
     """A 64-bit hash of each (name, version)."""
-    order = np.argsort(size)[::-1]
-    left, at = size[order].astype(np.int64), offset[order]
-    value = (left.astype(np.uint64) * _K2) ^ (version[order].astype(np.uint64) + np.uint64(1)) * _K1
-    table = words(memory)
+    order = np.argsort(size)[::-1]  # so that the names with bytes left are always the first ones
+    left, at = size.take(order).astype(np.int64), offset.take(order)
+    seed = version.take(order).astype(np.uint64) + np.uint64(1)
+    value = (left.astype(np.uint64) * _K2) ^ seed * _K1
+    words, shift = _aligned(memory), _shift(at)
+    at >>= 3
+    low = words.take(at)
     live = len(left)
     while live := int(np.searchsorted(-left[:live], -8, side="right")):
-        mixed = (value[:live] ^ table[at[:live]]) * _K1
+        at[:live] += 1
+        high = words.take(at[:live])
+        mixed = (value[:live] ^ _joined(low[:live], high, shift[:live])) * _K1
         value[:live] = mixed ^ (mixed >> np.uint64(29))
-        at[:live] += 8
+        low[:live] = high
         left[:live] -= 8
-    tail = table[at] & ((np.uint64(1) << (left.astype(np.uint64) * np.uint64(8))) - np.uint64(1))
+    tail = _joined(low, words.take(at + 1), shift) & _FIRST_BYTES.take(left)
     value = (value ^ tail) * _K2
     value ^= value >> np.uint64(32)
     result = np.empty_like(value)

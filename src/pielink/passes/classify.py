@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from pielink.golang.release import Release
-from pielink.names import words
+from pielink.names import words_at
 from pielink.tables import FLAG2_ITAB, U1, Bool, Kind, Memory, Symbols
 
 # In releases without type links itabs lie among the types.
@@ -61,13 +61,12 @@ def ends_with(memory: Memory, symbols: Symbols, suffix: bytes) -> Bool:
 
 
 def _matches(memory: Memory, symbols: Symbols, found: Bool, at: object, text: bytes) -> Bool:
-    table = words(memory)
     rows = np.flatnonzero(found)
     start = symbols.name_offset[rows] + np.asarray(at)[rows]
     for begin in range(0, len(text), 8):
         part = text[begin : begin + 8]
         mask = np.uint64((1 << 8 * len(part)) - 1)
-        same = (table[start + begin] & mask) == np.uint64(int.from_bytes(part, "little"))
+        same = (words_at(memory, start + begin) & mask) == np.uint64(int.from_bytes(part, "little"))
         rows, start = rows[same], start[same]
     result = np.zeros(len(symbols), np.bool_)
     result[rows] = True

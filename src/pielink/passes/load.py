@@ -100,7 +100,6 @@ def load(inputs: Inputs) -> Loaded:
     slots, reloc_runs = _slots(inputs, table, first, counts)
     aux_runs = _whole_blocks(table, counts, goobj.AUX_BLOCK)
     relocs, auxes = _relocs(inputs, reloc_runs), _auxes(inputs, aux_runs)
-    inputs.files.release()  # most of the files has been read for good
     return Loaded(table, slots, relocs, auxes, first, symbols)
 
 

@@ -89,6 +89,7 @@ def resolve(inputs: Inputs, options: LinkOptions) -> Program:
     if options.check_linkname:
         check_linknames(program, problems)
     problems.raise_if_any()
+    inputs.files.release()  # most of the files has been read for good
     return program
 
 

@@ -1,0 +1,22 @@
+"""Hashes and keys of names, one name at a time: the plain twin of pielink.names."""
+
+from __future__ import annotations
+
+ODD, MIXER, WORD = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, (1 << 64) - 1
+
+
+def key(name: bytes) -> int:
+    """A key from the size of a name and its last eight bytes."""
+    mixed = (int.from_bytes(name[-8:], "little") ^ (len(name) * MIXER & WORD)) * ODD & WORD
+    return mixed ^ (mixed >> 32)
+
+
+def hashed(name: bytes, version: int) -> int:
+    """A hash of all of a name, eight bytes at a time, and of the version."""
+    value = (len(name) * MIXER ^ (version + 1) * ODD) & WORD
+    whole = len(name) // 8 * 8
+    for at in range(0, whole, 8):
+        value = (value ^ int.from_bytes(name[at : at + 8], "little")) * ODD & WORD
+        value ^= value >> 29
+    value = (value ^ int.from_bytes(name[whole:], "little")) * MIXER & WORD
+    return (value ^ (value >> 32)) * ODD & WORD

@@ -1,0 +1,57 @@
+"""Names by hash and key: the array passes against their plain twins, and the index."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+from reference import names as plain
+
+from pielink.names import NameIndex, hashes, keys, words_at
+from pielink.tables import Memory
+
+
+def random_names(rng: random.Random, count: int) -> list[bytes]:
+    sizes = [*range(1, 40), 63, 64, 65, 1336]
+    return [rng.randbytes(rng.choice(sizes)) for _ in range(count)]
+
+
+def placed(rng: random.Random, names: list[bytes]) -> tuple[Memory, np.ndarray, np.ndarray]:
+    """The names at random distances: (memory, offset, size)."""
+    memory = Memory(np.zeros(1 << 18, np.uint8), 0)
+    offset = []
+    for name in names:
+        memory.add(rng.randbytes(rng.randrange(9)), 1)
+        offset.append(memory.add(name, 1))
+    return memory, np.array(offset, np.int64), np.array([len(n) for n in names], np.uint32)
+
+
+def test_hashes_and_keys_equal_their_plain_twins() -> None:
+    rng = random.Random(7)
+    for count in (0, 1, 300):
+        names = random_names(rng, count)
+        memory, offset, size = placed(rng, names)
+        version = np.array([rng.choice((0, 1)) for _ in names], np.uint16)
+        wanted = [plain.hashed(n, v) for n, v in zip(names, version.tolist(), strict=True)]
+        assert hashes(memory, offset, size, version).tolist() == wanted
+        assert keys(memory, offset, size).tolist() == [plain.key(name) for name in names]
+
+
+def test_words_begin_at_every_byte() -> None:
+    content = random.Random(8).randbytes(64)
+    memory = Memory(np.frombuffer(content, np.uint8), 64)
+    wanted = [int.from_bytes(content[at : at + 8], "little") for at in range(56)]
+    assert words_at(memory, np.arange(56)).tolist() == wanted
+
+
+def test_the_index_finds_each_name_of_each_version() -> None:
+    rng = random.Random(9)
+    names = sorted(set(random_names(rng, 2000)))
+    memory, offset, size = placed(rng, names)
+    version = np.array([rng.choice((0, 1)) for _ in names], np.uint16)
+    slot = np.arange(1, len(names) + 1, dtype=np.int32)
+    index = NameIndex(memory, slot, offset, size, version)
+    pairs = list(zip(names, version.tolist(), strict=True))
+    assert index.lookup(pairs).tolist() == slot.tolist()
+    assert not index.lookup([(name, 1 - v) for name, v in pairs]).any()
+    assert index.lookup([(b"", 0), (b"nobody", 0)]).tolist() == [0, 0]
