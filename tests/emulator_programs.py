@@ -55,7 +55,8 @@ def _checked(command: Sequence[str], **options: object) -> None:
 
 def _build_go(directory: Path, release: str, target: dict[str, str], out: Path) -> None:
     environment = {**go_environment(release), "CGO_ENABLED": "0", **target}
-    command = [str(goroot(release) / "bin" / "go"), "build", "-o", str(out), "."]
+    command = [str(goroot(release) / "bin" / "go"), "build", "-o", str(out)]
+    command += ["-ldflags=-linkmode=internal", "."]
     _checked(command, cwd=directory, env=environment)
 
 
@@ -63,9 +64,14 @@ DARWIN = {"GOOS": "darwin", "GOARCH": "amd64"}
 NATIVE = {"GOOS": "", "GOARCH": ""}  # the go command's default: this machine
 
 
-def go_program(name: str, release: str = RELEASE) -> Path:
+ZIG_CC = f"{sys.executable} -m ziglang cc -target x86_64-macos"
+CGO = {**DARWIN, "CGO_ENABLED": "1", "CC": ZIG_CC, "ZIG_GLOBAL_CACHE_DIR": str(CACHE / "zig")}
+
+
+def go_program(name: str, release: str = RELEASE, cgo: bool = False) -> Path:
     """The darwin/amd64 program of tests/cases/NAME."""
     sources = sorted((CASES / name).glob("*.go"))
+    target = CGO if cgo else DARWIN
     parts = [release.encode(), *(source.read_bytes() for source in sources)]
 
     def make(out: Path) -> None:
@@ -73,7 +79,7 @@ def go_program(name: str, release: str = RELEASE) -> Path:
             for source in sources:
                 (Path(work) / source.name).write_bytes(source.read_bytes())
             (Path(work) / "go.mod").write_text(f"module {name}\n\ngo 1.26\n")
-            _build_go(Path(work), release, DARWIN, out)
+            _build_go(Path(work), release, target, out)
 
     return _cached(name, parts, make)
 

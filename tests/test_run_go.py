@@ -133,3 +133,20 @@ def test_gofmt_formats_like_the_native_one(slide: str) -> None:
     assert len(native.out) > 50_000
     assert (ran.status, ran.err) == (native.status, native.err)
     assert ran.out == native.out
+
+
+CGO = """\
+C says hello from Go
+callback 90
+errno no such file or directory
+structure 4 6
+thread 42
+user true <nil>
+recovered runtime error: invalid memory address or nil pointer dereference
+"""
+
+
+@SLID
+def test_cgo_calls_both_ways(slide: str) -> None:
+    ran = pielink_run(go_program("run_cgo", cgo=True), options=["--slide", slide])
+    assert (ran.status, ran.out, ran.err) == (4, CGO, "")

@@ -22,6 +22,7 @@ from pielink.emulator.libsystem import (  # noqa: F401 - each declares its funct
     paths,
     printf,
     process,
+    refused,
     runtime,
     scan,
     setjmp,

@@ -1,16 +1,17 @@
-"""What files have beside their contents: modes, owners, times, limits.
+"""What files have beside their contents: modes, owners, times, limits, extended attributes.
 
-Source: <sys/stat.h>, <unistd.h>, <sys/time.h>.
+Source: <sys/stat.h>, <unistd.h>, <sys/time.h>, <sys/xattr.h>.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pielink.emulator.errors import Errno
 from pielink.emulator.libsystem.descriptors import Files
-from pielink.emulator.libsystem.host import EINVAL, ENOTSUP, host
+from pielink.emulator.libsystem.host import EINVAL, ENODATA, ENOTSUP, ERANGE, host
 from pielink.emulator.libsystem.library import libsystem
 from pielink.emulator.libsystem.paths import AT_SYMLINK_NOFOLLOW, directory_of, path_of
 from pielink.emulator.libsystem.time import SECOND, realtime
@@ -18,6 +19,7 @@ from pielink.emulator.libsystem.time import SECOND, realtime
 if TYPE_CHECKING:
     from pielink.emulator.process import Process
 
+R = TypeVar("R")
 _UTIME_NOW, _UTIME_OMIT = -1, -2
 
 
@@ -138,3 +140,111 @@ def _limit(name: int) -> int:
 @libsystem("void sync(void)")
 def sync(proc: Process) -> None:
     os.sync()
+
+
+# -- extended attributes: those of the host's file, in its "user." namespace
+
+_XATTR_NOFOLLOW, _XATTR_CREATE, _XATTR_REPLACE = 1, 2, 4
+_ENOATTR = 93
+
+
+def _name_of(proc: Process, address: int) -> str:
+    return "user." + proc.memory.string(address, 127).decode("utf-8", "surrogateescape")
+
+
+def _extended(function: Callable[..., R], *arguments: Any, **options: Any) -> R:
+    """Call the host; its "no such attribute" is ENOATTR."""
+    try:
+        return host(function, *arguments, **options)
+    except Errno as failure:
+        raise Errno(_ENOATTR if failure.number == ENODATA else failure.number) from failure
+
+
+def _give(proc: Process, data: bytes, out: int, size: int) -> int:
+    """Store the data, or only tell its size."""
+    if out:
+        if len(data) > size:
+            raise Errno(ERANGE)
+        proc.memory.write(out, data)
+    return len(data)
+
+
+def _get(proc: Process, file: bytes | int, name: int, out: int, size: int, flags: int) -> int:
+    follow = not flags & _XATTR_NOFOLLOW
+    data = _extended(os.getxattr, file, _name_of(proc, name), follow_symlinks=follow)
+    return _give(proc, data, out, size)
+
+
+def _set(proc: Process, file: bytes | int, name: int, data: int, size: int, flags: int) -> None:
+    host_flags = os.XATTR_CREATE if flags & _XATTR_CREATE else 0
+    host_flags |= os.XATTR_REPLACE if flags & _XATTR_REPLACE else 0
+    value, follow = proc.memory.read(data, size), not flags & _XATTR_NOFOLLOW
+    _extended(os.setxattr, file, _name_of(proc, name), value, host_flags, follow_symlinks=follow)
+
+
+def _list(proc: Process, file: bytes | int, out: int, size: int, flags: int) -> int:
+    names = _extended(os.listxattr, file, follow_symlinks=not flags & _XATTR_NOFOLLOW)
+    kept = [name.removeprefix("user.") for name in names if name.startswith("user.")]
+    return _give(proc, b"".join(os.fsencode(name) + b"\0" for name in kept), out, size)
+
+
+def _remove(proc: Process, file: bytes | int, name: int, flags: int) -> None:
+    follow = not flags & _XATTR_NOFOLLOW
+    _extended(os.removexattr, file, _name_of(proc, name), follow_symlinks=follow)
+
+
+def _check_position(position: int) -> None:
+    if position:
+        raise Errno(EINVAL)
+
+
+@libsystem("ssize_t getxattr(const char *, const char *, void *, size_t, uint32_t, int)")
+def getxattr(
+    proc: Process, path: int, name: int, out: int, size: int, position: int, flags: int
+) -> int:
+    _check_position(position)
+    return _get(proc, path_of(proc, path), name, out, size, flags)
+
+
+@libsystem("ssize_t fgetxattr(int, const char *, void *, size_t, uint32_t, int)")
+def fgetxattr(
+    proc: Process, fd: int, name: int, out: int, size: int, position: int, flags: int
+) -> int:
+    _check_position(position)
+    return _get(proc, proc.state(Files).get(fd).fd, name, out, size, 0)
+
+
+@libsystem("int setxattr(const char *, const char *, const void *, size_t, uint32_t, int)")
+def setxattr(
+    proc: Process, path: int, name: int, data: int, size: int, position: int, flags: int
+) -> None:
+    _check_position(position)
+    _set(proc, path_of(proc, path), name, data, size, flags)
+
+
+@libsystem("int fsetxattr(int, const char *, const void *, size_t, uint32_t, int)")
+def fsetxattr(
+    proc: Process, fd: int, name: int, data: int, size: int, position: int, flags: int
+) -> None:
+    _check_position(position)
+    _set(proc, proc.state(Files).get(fd).fd, name, data, size, flags & ~_XATTR_NOFOLLOW)
+
+
+@libsystem("ssize_t listxattr(const char *, char *, size_t, int)")
+def listxattr(proc: Process, path: int, out: int, size: int, flags: int) -> int:
+    return _list(proc, path_of(proc, path), out, size, flags)
+
+
+@libsystem("ssize_t flistxattr(int, char *, size_t, int)")
+def flistxattr(proc: Process, fd: int, out: int, size: int, flags: int) -> int:
+    return _list(proc, proc.state(Files).get(fd).fd, out, size, 0)
+
+
+@libsystem("int removexattr(const char *, const char *, int)")
+def removexattr(proc: Process, path: int, name: int, flags: int) -> None:
+    _remove(proc, path_of(proc, path), name, flags)
+
+
+@libsystem("int fremovexattr(int, const char *, int)")
+def fremovexattr(proc: Process, fd: int, name: int, flags: int) -> None:
+    _remove(proc, proc.state(Files).get(fd).fd, name, 0)
