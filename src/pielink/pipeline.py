@@ -132,7 +132,7 @@ def link(options: LinkOptions) -> LinkResult:
         libraries = find_libraries(cgo, minos.encoded())
         code, reached = link_host(inputs, program, cgo, libraries, find_live, problems)
         if options.dump_dependencies:
-            print_dependencies(program, [entry], roots)
+            print_dependencies(program, [entry], _exported(program, cgo, options))
     # From here on symbols are rows of the table of live ones.
     with timed("live"):
         symbols, relocs, auxes, row_of_slot = live(program, reached)
@@ -302,10 +302,16 @@ def _entry(program: Program, options: LinkOptions) -> bytes:
 def _extra_roots(program: Program, cgo: Cgo, options: LinkOptions) -> I4:
     """What is live besides the entry: exports, and symbols that the linker completes."""
     completed = program.lookup([(name.encode(), ABI0) for name in symbols_pass.COMPLETED])
+    roots: I4 = np.concatenate([completed[completed > 0], _exported(program, cgo, options)])
+    return roots
+
+
+def _exported(program: Program, cgo: Cgo, options: LinkOptions) -> I4:
+    """The symbols that others than the program may ask for."""
     exported = [slot for slot, export in cgo.exports.items() if export.dynamic]
     named = named_slots(program, options.exported_symbols)
-    roots = np.concatenate([completed, named, np.array(exported, np.int32)])
-    return roots[roots > 0].astype(np.int32)
+    slots = np.concatenate([named, np.array(exported, np.int32)])
+    return slots[slots > 0].astype(np.int32)
 
 
 def _imports(cgo: Cgo, row_of_slot: I4, host: HostRows) -> Imports:

@@ -315,17 +315,29 @@ def _check_duplicates(
         contents = [
             memory.get(int(slots.data_offset[s]), int(slots.data_size[s])) for s in (new, old)
         ]
-        if contents[0] == contents[1]:
+        sizes = [int(slots.size[s]) for s in (new, old)]
+        if contents[0] == contents[1] and sizes[0] == sizes[1]:
             continue
         name = memory.get(int(slots.name_offset[new]), int(slots.name_size[new])).decode(
             "utf-8", "replace"
         )
         message = (
-            f"new duplicate has other content than in {loaded.objects.file[slots.object[old]]}"
+            f"duplicate symbol, previous def in {loaded.objects.file[slots.object[old]]}, "
+            f"with mismatched payload: {_mismatch(contents, sizes)}"
         )
         problems.report(
             message, loaded.objects.file[slots.object[new]], name, fatal=options.strict_dups > 1
         )
+
+
+def _mismatch(contents: list[bytes], sizes: list[int]) -> str:
+    """How the contents and sizes of a new and an old definition differ."""
+    new, old = map(len, contents)
+    if new != old:
+        return f"new length {new} != old length {old}"
+    if contents[0] != contents[1]:
+        return "same length but different contents"
+    return f"different sizes: new size {sizes[0]} != old size {sizes[1]}"
 
 
 def _index(memory: Memory, slots: Slots, named: I4) -> NameIndex:
