@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import pytest
 from emulator_programs import c_program, native_c_program, native_run, pielink_run
@@ -74,3 +75,10 @@ def test_an_uncaught_cxx_exception_aborts() -> None:
     ran = pielink_run(c_program("run_cxx", sources=["main.cc"]), "throw")
     assert ran.status == 128 + signal.SIGABRT
     assert "uncaught exception of type std::logic_error: uncaught" in ran.err
+
+
+def test_what_only_darwin_has(tmp_path: Path) -> None:
+    ran = pielink_run(c_program("run_darwin", "-fblocks"), str(tmp_path))
+    assert [line for line in ran.out.splitlines() if not line.endswith(" ok")] == []
+    assert len(ran.out.splitlines()) > 80
+    assert (ran.status, ran.err) == (0, "")

@@ -95,3 +95,9 @@ def select_(
                 memory.write(address, bytes(size))
         return 0
     return found
+
+
+@libsystem("int __darwin_check_fd_set_overflow(int, const void *, int)")
+def check_fd_set_overflow(proc: Process, fd: int, address: int, unlimited: int) -> int:
+    """What the FD_SET macros ask: whether the descriptor fits an fd_set."""
+    return int(0 <= fd < 1024 or bool(unlimited))

@@ -98,3 +98,42 @@ def dispatch_once_f(proc: Process, predicate: int, context: int, function: int) 
         proc.memory.put_u64(predicate, (1 << 64) - 1)
         yield Call(function, context)
     return 0
+
+
+_FIELD_BLOCK, _FIELD_BYREF = 7, 8
+
+
+def _copy_byref(proc: Process, byref: int) -> Work:
+    """A __block variable moves to the heap once: isa, forwarding, flags, size, helpers, value."""
+    memory = proc.memory
+    current = memory.u64(byref + 8)
+    if memory.u32(current + 16) & _BLOCK_NEEDS_FREE:
+        return current
+    flags, size = memory.unpack("<II", byref + 16)
+    copy = proc.state(Heap).allocate(size)
+    memory.write(copy, memory.read(byref, size))
+    memory.put_u32(copy + 16, flags | _BLOCK_NEEDS_FREE)
+    memory.put_u64(copy + 8, copy)
+    memory.put_u64(byref + 8, copy)
+    if flags & _BLOCK_HAS_HELPERS:
+        yield Call(memory.u64(byref + 24), copy, byref)
+    return copy
+
+
+@libsystem("void _Block_object_assign(void *, const void *, int)")
+def block_object_assign(proc: Process, to: int, item: int, flags: int) -> Work:
+    """What the copy helper of a block does for each captured pointer."""
+    if flags & _FIELD_BYREF:
+        item = yield from _copy_byref(proc, item)
+    elif flags & _FIELD_BLOCK == _FIELD_BLOCK:
+        item = yield from block_copy(proc, item)
+    proc.memory.put_u64(to, item)
+    return 0
+
+
+@libsystem("void _Block_object_dispose(const void *, int)")
+def block_object_dispose(proc: Process, item: int, flags: int) -> Work:
+    """The reverse: captured blocks are released; __block variables on the heap stay."""
+    if not flags & _FIELD_BYREF and flags & _FIELD_BLOCK == _FIELD_BLOCK:
+        yield from block_release(proc, item)
+    return 0
