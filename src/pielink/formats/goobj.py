@@ -161,7 +161,7 @@ def _cgo(header: bytes, name: str) -> list[list[str]]:
     stop = header.find(b"\n$$", start) if start >= 0 else -1
     try:
         directives = json.loads(header[start : stop if stop >= 0 else len(header)])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter: lists in lists in lists …
         raise FormatError(f"failed decoding cgo directives: {error}", name) from None
     if not isinstance(directives, list) or not all(
         isinstance(d, list) and d and all(map(_is_word, d)) for d in directives

@@ -78,6 +78,11 @@ def read_choice(kind: type[Enum]) -> Callable[[str], Enum]:
     return read
 
 
+def read_version_kind(text: str) -> bool:
+    """-V, -V=full and any other word ask for the version; only -V=false does not."""
+    return text != "false"
+
+
 class Kind(Enum):
     """How a flag takes its value: what follows its name, and whether it may stand alone."""
 
@@ -160,7 +165,7 @@ GO_FLAGS: tuple[Flag, ...] = (
     _each("L", "directory", "add to the package search path", "library_dirs"),
     _value("R", "quantum", "address rounding of segments", "round", read_address),
     _value("T", "address", "start address of the text section", "text_address", read_address),
-    _switch("V", "print the version and exit"),
+    Flag("V", Kind.BOOL, Fate.WORKS, "print the version and exit", read=read_version_kind),
     _each(
         "X",
         "definition",

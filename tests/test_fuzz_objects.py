@@ -1,0 +1,145 @@
+"""Damaged Go objects end in an error or in a file: never in a traceback, a hang or a memory hog.
+
+Each case is a link in a forked process with limits on time and memory.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from go_compile import Workshop
+from go_inputs import ROOT, go_inputs
+from goobj_edit import edited
+from goobj_mutate import FAMILIES, mutated
+
+from pielink.check import check
+from pielink.cli import main
+from pielink.inspect import read_macho
+
+TARGET = ROOT / "tests" / "cases" / "fuzz-target"
+# What is damaged: mostly the program's own packages, sometimes parts of the standard library.
+VICTIMS = (*["main"] * 6, *["example/part"] * 3, "internal/abi", "internal/bytealg", "runtime")
+CPU_SECONDS = 20
+MEMORY = 4 << 30  # of address space: 1 GiB is what the linker reserves for its own tables
+RESIDENT = 700 << 20
+QUICK, THOROUGH = 25, 250  # cases of each family
+
+
+class Outcome(NamedTuple):
+    """How a link in a child process ended."""
+
+    status: int  # as os.waitstatus_to_exitcode gives it
+    report: str  # the traceback, if there was one
+    resident: int  # peak, in bytes
+
+
+CRASHED = 70
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """The program, compiled."""
+    import_module("pielink.pipeline")  # so that the children need not import it
+    work = Workshop(go_inputs("hello"), tmp_path_factory.mktemp("fuzz"))
+    part = TARGET / "part"
+    work.compile("example/part", (part / "part.go").read_text(), (part / "part.s").read_text())
+    work.compile("main", (TARGET / "main.go").read_text())
+    return work
+
+
+def link_in_child(argv: list[str], output: Path, report: Path) -> Outcome:
+    """Link in a forked process, then read what came out."""
+    child = os.fork()
+    if child == 0:
+        os._exit(_link(argv, output, report))
+    _, status, usage = os.wait4(child, 0)
+    text = report.read_text(errors="replace") if report.exists() else ""
+    return Outcome(os.waitstatus_to_exitcode(status), text, usage.ru_maxrss << 10)
+
+
+def _link(argv: list[str], output: Path, report: Path) -> int:
+    try:
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        signal.alarm(10 * CPU_SECONDS)
+        with open(report, "w", errors="backslashreplace") as stream:
+            sys.stdout = sys.stderr = stream
+            status = main(["link", *argv])
+        if status == 0:
+            check(output, "26.0")
+            read_macho(output)
+    except BaseException:
+        report.write_text(traceback.format_exc())
+        return CRASHED
+    return status
+
+
+def cases(family: str, numbers: range) -> Iterator[tuple[str, random.Random]]:
+    for number in numbers:
+        name = f"{family} {number}"
+        yield name, random.Random(name)
+
+
+def fault(work: Workshop, name: str, family: str, chance: random.Random, folder: Path) -> str:
+    """What is wrong with how the linker takes one case; "" if nothing is."""
+    victim = chance.choice(VICTIMS)
+    members = edited(work.path(victim))
+    damaged = folder / "damaged.a"
+    damaged.write_bytes(mutated(members, family, chance))
+    output, report = folder / "out" / "program", folder / "report"
+    output.parent.mkdir()
+    argv = work.link_argv(output)
+    if victim == "main":
+        argv[-1] = str(damaged)
+    else:
+        config = folder / "importcfg"
+        text = Path(argv[argv.index("-importcfg") + 1]).read_text()
+        config.write_text(text.replace(f"={work.path(victim)}\n", f"={damaged}\n"))
+        argv[argv.index("-importcfg") + 1] = str(config)
+    ended = link_in_child(argv, output, report)
+    left = list(output.parent.iterdir())
+    shutil.rmtree(output.parent)
+    report.unlink(missing_ok=True)
+    where = f"{name} ({victim})"
+    if ended.status not in (0, 1):
+        return f"{where}: status {ended.status}\n{ended.report}"
+    if bool(left) == bool(ended.status):
+        return f"{where}: status {ended.status}, but there is {left}\n{ended.report}"
+    if ended.status and not ended.report.startswith("pielink link: "):
+        return f"{where}: no message, but {ended.report!r}"
+    if ended.resident > RESIDENT:
+        return f"{where}: took {ended.resident >> 20} MiB"
+    return ""
+
+
+def faults(work: Workshop, family: str, numbers: range, folder: Path) -> list[str]:
+    found = (fault(work, name, family, chance, folder) for name, chance in cases(family, numbers))
+    return [each for each in found if each]
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "archive"])
+def test_damaged_objects(family: str, target: Workshop, tmp_path: Path) -> None:
+    assert faults(target, family, range(QUICK), tmp_path) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", [*FAMILIES, "archive"])
+def test_more_damaged_objects(family: str, target: Workshop, tmp_path: Path) -> None:
+    assert faults(target, family, range(QUICK, THOROUGH), tmp_path) == []
+
+
+def test_the_sound_program_links(target: Workshop, tmp_path: Path) -> None:
+    ended = link_in_child(target.link_argv(tmp_path / "out"), tmp_path / "out", tmp_path / "report")
+    assert (ended.status, ended.report) == (0, "")
+    assert ended.resident < RESIDENT
