@@ -29,7 +29,8 @@ def words_at(memory: Memory, offset: I8) -> U8:
 
 
 def _aligned(memory: Memory) -> U8:
-    return memory.bytes[: len(memory.bytes) & -8].view("<u8")
+    words: U8 = memory.bytes[: len(memory.bytes) & -8].view("<u8")
+    return words
 
 
 def _shift(offset: I8) -> U8:

@@ -211,10 +211,10 @@ class Slots:
     align: U4  # bytes, 0: by size
     data_offset: I8
     data_size: I8
-    reloc_start: I8  # row in RawRelocs
-    reloc_count: I8
-    aux_start: I8  # row in RawAuxes
-    aux_count: I8
+    reloc_start: I4  # row in RawRelocs
+    reloc_count: I4
+    aux_start: I4  # row in RawAuxes
+    aux_count: I4
     order: I4  # Go's linker numbers symbols in this order; unique among canonical slots
     local: Bool  # of canonical slots: some entry has FLAG_LOCAL
     used_in_iface: Bool  # of canonical slots: some entry or reference has FLAG2_USED_IN_IFACE

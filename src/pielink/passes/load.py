@@ -45,8 +45,8 @@ _FIRST_DWARF_KIND = 12  # in object files; all kinds above are without relocatio
 
 # Columns of Slots that come from the files, and which come straight from the symbol records.
 _SLOT_DTYPES = {
-    **dict.fromkeys(("name_offset", "data_offset", "reloc_start", "aux_start"), np.int64),
-    **dict.fromkeys(("size", "data_size", "reloc_count", "aux_count"), np.int64),
+    **dict.fromkeys(("name_offset", "size", "data_offset", "data_size"), np.int64),
+    **dict.fromkeys(("reloc_start", "reloc_count", "aux_start", "aux_count"), np.int32),
     **dict.fromkeys(("name_size", "align"), np.uint32),
     **dict.fromkeys(("kind", "flags", "flags2"), np.uint8),
     "version": np.uint16,
