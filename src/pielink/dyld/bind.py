@@ -41,7 +41,7 @@ def decode(data: bytes, segment_sizes: Sequence[int] | None = None) -> tuple[Row
 
     names holds every symbol that the stream sets, each once. segment_sizes: bytes in memory of
     each segment; a location must then lie inside its segment. Without them any offset below 2**58
-    is let through, and at most 2**24 locations.
+    is let through. At most 2**24 locations are.
     Raises DyldInfoError with the offset in the stream of the opcode at fault.
     """
     state = bindings.run(data)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain as chained
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,7 @@ def good_orders(rows: Rows) -> list[I8]:
     chains = [_sorted(symbols, keys) for keys in _candidates(symbols)]
     if len(starts) > SEARCH_UP_TO:
         return [_take(order, starts, min(chains, key=groups.cost))]
+    chains.sort(key=groups.cost)
     orders = [_take(order, starts, chain) for chain in _search(groups.distances(), chains)]
     if len(starts) < len(rows) <= SEARCH_UP_TO:
         each = np.arange(len(rows))
@@ -153,11 +155,15 @@ def _search(distance: I8, chains: list[I8]) -> list[I8]:
     distance: as `_Groups.distances` gives it. A chain that cannot be shorter is returned alone.
     """
     n = len(distance) - 1
-    least = int((distance + np.eye(n + 1, dtype=np.int64) * KEEP_SYMBOL).min(axis=0)[:n].sum())
-    best = min(chains, key=lambda chain: _length(distance, chain))
-    if _length(distance, best) <= least:
-        return [best]
-    return [_improved(chain, distance) for chain in (*chains, *_nearest(distance))]
+    # Every group is reached once, all but one of them from another group.
+    reached = (distance[:n, :n] + np.eye(n, dtype=np.int64) * KEEP_SYMBOL).min(axis=0)
+    least = int(reached.sum() + (distance[n, :n] - reached).min())
+    found = []
+    for start in chained(chains, _nearest(distance)):
+        found.append(start if _length(distance, start) <= least else _improved(start, distance))
+        if _length(distance, found[-1]) <= least:
+            return [found[-1]]
+    return found
 
 
 def _length(distance: I8, chain: I8) -> int:

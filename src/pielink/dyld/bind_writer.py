@@ -89,28 +89,22 @@ def emit(rows: Rows, names: Sequence[bytes], ordinals: bool) -> bytes:
     new_symbol = changes(rows["name"]) | changes(rows["flags"])
     bound = np.flatnonzero(rows["type"])
     binds = rows[bound]
-    new_type, new_addend = changes(binds["type"]), changes(binds["addend"])
-    new_addend[:1] = binds["addend"][:1] != 0
-    new_ordinal = changes(binds["ordinal"]) if ordinals else np.zeros(len(binds), np.bool_)
-    starts = changes(np.cumsum(new_symbol)[bound]) | new_type | new_addend | new_ordinal
+    new = {name: changes(binds[name]) for name in ("ordinal", "type", "addend")}
+    new["ordinal"] &= ordinals
+    new["addend"][:1] = binds["addend"][:1] != 0
+    starts = changes(np.cumsum(new_symbol)[bound]) | new["ordinal"] | new["type"] | new["addend"]
     chosen, sets = _plan(binds, starts)
     # A slot for each opcode that binds and for each row that does not.
     slot_rows = np.sort(np.append(np.flatnonzero(rows["type"] == 0), bound[chosen.first]))
     do = np.searchsorted(slot_rows, bound[chosen.first])
-    moves = np.flatnonzero(chosen.residual)
-
-    def at(which: Bools) -> tuple[I8, Rows]:
-        return np.searchsorted(slot_rows, bound[which]), binds[which]
-
-    ordinal_at, ordinal_rows = at(new_ordinal)
-    type_at, type_rows = at(new_type)
-    addend_at, addend_rows = at(new_addend)
-    symbol_rows = np.flatnonzero(new_symbol)
+    slot_of = {name: np.searchsorted(slot_rows, bound[where]) for name, where in new.items()}
+    symbols, moves = np.flatnonzero(new_symbol), np.flatnonzero(chosen.residual)
+    kinds = binds["type"][new["type"]]
     pieces = [
-        (ordinal_at, ordinal_opcodes(ordinal_rows["ordinal"].astype(np.int64))),
-        (np.searchsorted(slot_rows, symbol_rows), symbol_opcodes(rows[symbol_rows], names)),
-        (type_at, plain(macho.BIND_OPCODE_SET_TYPE_IMM | type_rows["type"])),
-        (addend_at, addend_opcodes(addend_rows["addend"])),
+        (slot_of["ordinal"], ordinal_opcodes(binds["ordinal"][new["ordinal"]].astype(np.int64))),
+        (np.searchsorted(slot_rows, symbols), symbol_opcodes(rows[symbols], names)),
+        (slot_of["type"], plain(macho.BIND_OPCODE_SET_TYPE_IMM | kinds)),
+        (slot_of["addend"], addend_opcodes(binds["addend"][new["addend"]])),
         (do[sets], segment_opcodes(binds[chosen.first[sets]])),
         (do, _do_opcodes(chosen)),
         (do[moves], _add_opcodes(chosen.residual[moves])),
@@ -154,13 +148,8 @@ def ordinal_opcodes(ordinal: I8) -> Opcodes:
 
 def symbol_opcodes(rows: Rows, names: Sequence[bytes]) -> Opcodes:
     """SET_SYMBOL_TRAILING_FLAGS_IMM for each row. Raises DyldInfoError for a NUL in a name."""
-    strings = list(map(names.__getitem__, rows["name"].tolist()))
     byte = macho.BIND_OPCODE_SET_SYMBOL_TRAILING_FLAGS_IMM | rows["flags"]
-    opcodes = with_strings(byte, strings)
-    if opcodes.strings.count(0) != len(strings):
-        name = next(name for name in strings if 0 in name)
-        raise DyldInfoError(f"the name {name!r} holds a NUL")
-    return opcodes
+    return with_strings(byte, list(map(names.__getitem__, rows["name"].tolist())))
 
 
 def addend_opcodes(addend: I8) -> Opcodes:

@@ -31,7 +31,6 @@ import numpy.typing as npt
 
 from pielink.dyld import leb128
 from pielink.dyld.columns import BIND, POINTER_SIZE, Rows, check_limits, expand
-from pielink.dyld.ragged import ranges
 from pielink.dyld.stream import (
     ONE_LEB,
     STRING,
@@ -45,6 +44,7 @@ from pielink.dyld.stream import (
     parse,
     refuse,
 )
+from pielink.dyld.strings import split
 from pielink.formats import macho
 
 I8 = npt.NDArray[np.int64]
@@ -186,9 +186,7 @@ def _ordinals(stream: Stream) -> tuple[Bools, I8]:
 def _names(data: bytes, stream: Stream, sets_symbol: Bools) -> list[bytes]:
     """The strings of all SET_SYMBOL opcodes, in stream order."""
     at = np.flatnonzero(sets_symbol)
-    inside = ranges(stream.offset[at] + 1, stream.size[at])
-    joined: bytes = np.frombuffer(data, np.uint8)[inside].tobytes()
-    return joined.split(b"\0")[:-1]
+    return split(np.frombuffer(data, np.uint8), stream.offset[at] + 1, stream.size[at])
 
 
 def rows_of(
@@ -203,7 +201,7 @@ def rows_of(
     refuse(at, state.symbol[does] < 0, "a bind comes before any SET_SYMBOL_TRAILING_FLAGS_IMM")
     refuse(at, ~np.isin(state.type[does], TYPES), "a bind has an unknown type, or none was set")
     repeats = (state.start[does], state.count[does], state.stride[does])
-    check_limits(at, state.segment[does], *repeats, segment_sizes)
+    check_limits(at, state.segment[does], repeats, segment_sizes)
     offset = expand(*repeats)
     opcode = np.repeat(does, state.count[does].astype(np.int64))
     names, index = distinct(state.names)

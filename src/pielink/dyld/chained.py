@@ -50,6 +50,7 @@ from pielink.dyld.columns import (
     location_keys,
 )
 from pielink.dyld.errors import DyldInfoError
+from pielink.dyld.strings import join
 from pielink.formats import macho
 
 __all__ = ["AUTH", "IMPORT", "SEGMENT", "Chained", "Chains", "decode", "encode"]
@@ -222,12 +223,9 @@ def _aligned(data: bytes) -> bytes:
 def _payload(starts: bytes, imports: Rows, names: Sequence[bytes]) -> bytes:
     """Header, starts, imports in the smallest format that holds them, and names."""
     used, index = np.unique(imports["name"], return_inverse=True)
-    strings = [names[i] for i in used.tolist()]
-    pool = b"\0".join([b"", *strings, b""])  # offset 0 is the empty name
-    if pool.count(0) != len(strings) + 1:
-        raise DyldInfoError(f"the name {next(s for s in strings if 0 in s)!r} holds a NUL")
-    ends = np.cumsum([len(string) + 1 for string in strings], dtype=np.int64)
-    name_at = np.append(1, 1 + ends)[index]
+    # Offset 0 of the pool is the empty name.
+    pool, sizes = join([b"", *map(names.__getitem__, used.tolist())])
+    name_at = np.cumsum(sizes)[index]
     imports_format = _imports_format(imports, name_at)
     _, ordinal_bits, name_shift = IMPORT_FORMATS[imports_format]
     bits = imports["ordinal"].astype(np.int64) & ((1 << ordinal_bits) - 1)

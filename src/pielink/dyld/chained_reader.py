@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pielink.dyld.columns import BIND, POINTER_SIZE, REBASE, Rows
-from pielink.dyld.ragged import ranges
 from pielink.dyld.stream import fail
+from pielink.dyld.strings import split
 from pielink.formats import macho
 
 I8 = npt.NDArray[np.int64]
@@ -115,6 +115,21 @@ class _Starts:
     blame: I8
 
 
+@dataclass(frozen=True)
+class _Links:
+    """Words of chains: (n,) columns. blame: as in _Starts."""
+
+    segment: I8
+    offset: I8
+    word: U8
+    blame: I8
+
+
+_EMPTY = np.zeros(0, np.int64)
+NONE = _Links(_EMPTY, _EMPTY, _EMPTY.view(np.uint64), _EMPTY)
+ANY_FORMAT = macho.DYLD_CHAINED_PTR_64  # to take apart no words at all
+
+
 def decode(payload: bytes, segments: Rows, contents: Sequence[bytes], base: int) -> Chains:
     """Decode the payload and follow its chains.
 
@@ -130,41 +145,41 @@ def decode(payload: bytes, segments: Rows, contents: Sequence[bytes], base: int)
         raise fail("compressed symbol names are not supported", 24)
     imports, names = _imports(payload, header)
     pointer_format, page_size, starts = _starts(payload, header, segments, base)
-    fixed = np.zeros(0, np.int64)
-    segment, offset, word, blame = fixed, fixed, np.zeros(0, np.uint64), fixed
-    rules = FORMATS.get(pointer_format)
-    if rules is not None:
-        segment, offset, word, blame = _walk(starts, contents, page_size, rules)
-    else:
-        rules = FORMATS[macho.DYLD_CHAINED_PTR_64]
-    order = np.lexsort((offset, segment))
-    segment, offset, word, blame = segment[order], offset[order], word[order], blame[order]
-    parts = _parts(word, rules, base)
-    is_bind = parts.bind
-    lost = is_bind & (parts.index >= len(imports))
-    if lost.any():
-        raise fail("a bind names an import that is not there", blame[np.flatnonzero(lost)[0]])
-    rebases = np.zeros(int((~is_bind).sum()), REBASE)
-    rebases["segment"], rebases["offset"] = segment[~is_bind], offset[~is_bind]
-    rebases["type"] = macho.REBASE_TYPE_POINTER
-    bound = imports[parts.index[is_bind]]
-    binds = np.zeros(len(bound), BIND)
-    binds["segment"], binds["offset"] = segment[is_bind], offset[is_bind]
-    binds["type"], binds["flags"] = macho.BIND_TYPE_POINTER, bound["weak"]
-    binds["ordinal"], binds["name"] = bound["ordinal"], bound["name"]
-    binds["addend"] = bound["addend"] + parts.addend[is_bind]
+    links = _walk(starts, contents, page_size, FORMATS[pointer_format]) if pointer_format else NONE
+    parts = _parts(links.word, FORMATS.get(pointer_format, FORMATS[ANY_FORMAT]), base)
+    lost = np.flatnonzero(parts.bind & (parts.index >= len(imports)))
+    if len(lost):
+        raise fail("a bind names an import that is not there", links.blame[lost[0]])
+    binds, rebases = np.flatnonzero(parts.bind), np.flatnonzero(~parts.bind)
     return Chains(
-        rebases,
-        parts.target[~is_bind],
-        parts.auth[~is_bind],
-        binds,
-        parts.auth[is_bind],
+        _rebases(links, rebases),
+        parts.target[rebases],
+        parts.auth[rebases],
+        _binds(links, binds, imports[parts.index[binds]], parts.addend[binds]),
+        parts.auth[binds],
         names,
         imports,
         pointer_format,
         page_size,
         int(header["imports_format"]),
     )
+
+
+def _rebases(links: _Links, which: I8) -> Rows:
+    rows = np.zeros(len(which), REBASE)
+    rows["segment"], rows["offset"] = links.segment[which], links.offset[which]
+    rows["type"] = macho.REBASE_TYPE_POINTER
+    return rows
+
+
+def _binds(links: _Links, which: I8, imports: Rows, addend: I8) -> Rows:
+    """BIND rows. imports: the import of each; addend: that of each word."""
+    rows = np.zeros(len(which), BIND)
+    rows["segment"], rows["offset"] = links.segment[which], links.offset[which]
+    rows["type"], rows["flags"] = macho.BIND_TYPE_POINTER, imports["weak"]
+    rows["ordinal"], rows["name"] = imports["ordinal"], imports["name"]
+    rows["addend"] = imports["addend"] + addend
+    return rows
 
 
 def _struct(payload: bytes, at: int, dtype: np.dtype[Any]) -> Any:
@@ -222,8 +237,7 @@ def _strings(payload: bytes, starts: I8, blame: int) -> list[bytes]:
     size = nul[place] + 1 - starts
     if int(size.sum()) > max(64 * len(payload), 1 << 20):
         raise fail("the names of the imports overlap too much", blame)
-    joined: bytes = raw[ranges(starts, size)].tobytes()
-    return joined.split(b"\0")[:-1]
+    return split(raw, starts, size)
 
 
 def _starts(payload: bytes, header: Any, segments: Rows, base: int) -> tuple[int, int, _Starts]:
@@ -250,7 +264,7 @@ def _starts(payload: bytes, header: Any, segments: Rows, base: int) -> tuple[int
         if int(segments["address"][index]) != base + int(starts["segment_offset"]):
             raise fail(f"the offset of segment {index} is not where the segment is", at + 8)
         found.append(_pages(payload, at, starts, index))
-    none = _Starts(*(np.zeros(0, np.int64),) * 4)
+    none = _Starts(_EMPTY, _EMPTY, _EMPTY, _EMPTY)
     columns = [(s.segment, s.page, s.offset, s.blame) for s in (none, *found)]
     joined = _Starts(*(np.concatenate(column) for column in zip(*columns, strict=True)))
     return pointer_format, page_size, joined
@@ -272,8 +286,8 @@ def _pages(payload: bytes, at: int, starts: Any, segment: int) -> _Starts:
 
 def _walk(
     starts: _Starts, contents: Sequence[bytes], page_size: int, rules: PointerFormat
-) -> tuple[I8, I8, U8, I8]:
-    """Follow all chains together: (segment, offset, word, blame) of each fixup, unordered."""
+) -> _Links:
+    """Follow all chains together."""
     raw = np.frombuffer(b"".join(contents), np.uint8)
     sizes = np.array([len(content) for content in contents], np.int64)
     place = np.append(0, np.cumsum(sizes))
@@ -281,24 +295,27 @@ def _walk(
     chain = np.arange(len(starts.page))
     offset = starts.page * page_size + starts.offset
     stop = (starts.page + 1) * page_size
-    links: list[tuple[I8, I8, U8]] = []
+    found = []
     while len(chain):
-        segment = starts.segment[chain]
-        outside = (offset >= stop[chain]) | (offset + POINTER_SIZE > sizes[segment])
-        if outside.any():
-            bad = np.flatnonzero(outside)[0]
-            raise fail(
-                f"a chain leaves its page at segment {segment[bad]}, offset {offset[bad]:#x}",
-                starts.blame[chain[bad]],
-            )
+        segment, blame = starts.segment[chain], starts.blame[chain]
+        outside = np.flatnonzero((offset >= stop[chain]) | (offset + POINTER_SIZE > sizes[segment]))
+        if len(outside):
+            where = f"segment {segment[outside[0]]}, offset {offset[outside[0]]:#x}"
+            raise fail(f"a chain leaves its page at {where}", blame[outside[0]])
         at = place[segment] + offset
         word = raw[at[:, None] + np.arange(POINTER_SIZE)].view("<u8").reshape(len(at))
-        links.append((chain, offset, word))
+        found.append(_Links(segment, offset, word, blame))
         step = (word >> np.uint64(NEXT_SHIFT)).astype(np.int64) & next_mask
         on = np.flatnonzero(step)
         chain, offset = chain[on], (offset + step * rules.stride)[on]
-    chain, offset, word = (np.concatenate(column) for column in zip(*links, strict=True))
-    return starts.segment[chain], offset, word, starts.blame[chain]
+    return _by_location(found)
+
+
+def _by_location(found: list[_Links]) -> _Links:
+    columns = [(each.segment, each.offset, each.word, each.blame) for each in (NONE, *found)]
+    joined = [np.concatenate(column) for column in zip(*columns, strict=True)]
+    order = np.lexsort((joined[1], joined[0]))
+    return _Links(*(column[order] for column in joined))
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ ALIGNED_BIND = np.dtype([(name, BIND[name]) for name in BIND.names or ()], align
 POINTER_SIZE = 8
 MAX_SEGMENT = 15  # an immediate
 MAX_OFFSET_BITS = 58  # leaves room for segment and type in one sort key; VM addresses have 47
-MAX_ROWS = 1 << 24  # pointers that a stream may name if the sizes of the segments are not known
+MAX_ROWS = 1 << 24  # pointers that a stream may name: 128 MiB of them
 LOCATION_MASK = np.uint64((1 << MAX_OFFSET_BITS + 4) - 1)  # a location key without the type
 
 Rows = npt.NDArray[Any]
@@ -65,44 +65,44 @@ def location_keys(rows: Rows, types: range) -> U8:
 def check_limits(
     opcode_at: I8,
     segment: npt.NDArray[np.uint8],
-    start: U8,
-    count: U8,
-    stride: U8,
+    repeats: tuple[U8, U8, U8],
     segment_sizes: Sequence[int] | None,
 ) -> None:
     """Check that repeats of locations lie inside their segments, before they are expanded.
 
-    opcode_at: (n,) stream offsets to blame; start: offset of the first location; count: locations;
-    stride: bytes from one to the next, modulo 2**64. segment_sizes: bytes of each segment, or None
-    to allow any offset below 2**58 and at most MAX_ROWS locations.
+    opcode_at: (n,) stream offsets to blame; repeats: the offset of the first location, how many
+    locations, bytes from one to the next modulo 2**64, (n,) each. segment_sizes: bytes of each
+    segment, or None to allow any offset below 2**58. There may be MAX_ROWS locations at most.
     Raises DyldInfoError for the first opcode that leaves its segment or names too many locations.
     """
-    if segment_sizes is None:
-        sizes = np.full(16, 1 << MAX_OFFSET_BITS, np.int64)
-        limit = MAX_ROWS
-    else:
-        sizes = np.zeros(256, np.int64)
-        known = np.array(segment_sizes[:256], np.int64)
-        sizes[: len(known)] = np.minimum(known, 1 << MAX_OFFSET_BITS)
-        limit = min(int(np.sum(known // POINTER_SIZE)), 1 << 32)
+    start, count, stride = repeats
+    sizes, limit = _limits(segment_sizes)
     room = sizes[segment] - POINTER_SIZE
     steps = np.minimum(count, np.uint64(limit + 1)).astype(np.int64) - 1
-    signed = stride.view(np.int64)
+    distance = stride.view(np.int64)
+    # The product is looked at as a float first: in 64 bits it wraps if it is far outside.
+    wide = np.abs(distance.astype(np.float64)) * steps > float(1 << 59)
     begin = start.view(np.int64)
-    # The product is compared as a float first: it can leave 64 bits only if it is far outside.
-    wide = np.abs(signed.astype(np.float64)) * steps > float(1 << 59)
-    last = begin + np.where(wide, 0, signed) * steps
+    last = begin + np.where(wide, 0, distance) * steps
     outside = wide | (begin < 0) | (begin > room) | (last < 0) | (last > room)
-    bad = np.flatnonzero(outside & (count > 0))
-    many = np.flatnonzero(np.cumsum(np.minimum(count, limit + 1).astype(np.float64)) > limit)
-    if len(bad) and (not len(many) or bad[0] <= many[0]):
-        raise DyldInfoError(
-            f"a fixup lies outside segment {segment[bad[0]]}", offset=int(opcode_at[bad[0]])
-        )
-    if len(many):
-        raise DyldInfoError(
-            f"the stream names more than {limit} locations", offset=int(opcode_at[many[0]])
-        )
+    total = np.cumsum(np.minimum(count, np.uint64(limit + 1)).astype(np.float64))
+    problems = np.flatnonzero((outside & (count > 0)) | (total > limit))
+    if len(problems):
+        at = problems[0]
+        what = f"a fixup lies outside segment {segment[at]}"
+        if not outside[at]:
+            what = f"the stream names more than {limit} locations"
+        raise DyldInfoError(what, offset=int(opcode_at[at]))
+
+
+def _limits(segment_sizes: Sequence[int] | None) -> tuple[I8, int]:
+    """Bytes of each of 256 segments, and how many locations there may be in all."""
+    if segment_sizes is None:
+        return np.full(256, 1 << MAX_OFFSET_BITS, np.int64), MAX_ROWS
+    known = [min(size, 1 << MAX_OFFSET_BITS) for size in segment_sizes[:256]]
+    sizes = np.zeros(256, np.int64)
+    sizes[: len(known)] = known
+    return sizes, min(sum(known) // POINTER_SIZE, MAX_ROWS)
 
 
 def expand(start: U8, count: U8, stride: U8) -> U8:

@@ -27,6 +27,7 @@ import numpy.typing as npt
 from pielink.dyld import leb128, trie_reader, trie_writer
 from pielink.dyld.columns import Rows
 from pielink.dyld.errors import DyldInfoError
+from pielink.dyld.strings import join, split
 from pielink.dyld.writer import Opcodes
 from pielink.formats import macho
 
@@ -99,12 +100,9 @@ def _payload(rows: Rows, names: Sequence[bytes]) -> Opcodes:
     two = ~reexport & (rows["flags"] & _TWO_NUMBERS > 0)
     other = rows["other"].astype(np.uint64)
     imports = rows["import_name"][reexport]
-    strings = [b"" if i == NO_NAME else names[i] for i in imports.tolist()]
-    joined = b"\0".join([*strings, b""])
-    if joined.count(0) != len(strings):
-        raise DyldInfoError(f"the name {next(s for s in strings if 0 in s)!r} holds a NUL")
+    joined, text_sizes = join([b"" if i == NO_NAME else names[i] for i in imports.tolist()])
     text = np.zeros(len(rows), np.int64)
-    text[reexport] = [len(string) + 1 for string in strings]
+    text[reexport] = text_sizes
     sizes = np.where(two, leb128.uleb_sizes(other), 0)
     return Opcodes(rows["flags"], number, leb128.uleb_sizes(number), other, sizes, joined, text)
 
@@ -156,5 +154,4 @@ def _exports(trie: trie_reader.Bytes, at: I8, size: I8) -> tuple[Rows, list[byte
     trie.refuse(behind != stop, at, "an export is not as long as it says")
     renamed = nul > name_at
     rows["import_name"][elsewhere[renamed]] = 0
-    spans = zip(name_at[renamed].tolist(), nul[renamed].tolist(), strict=True)
-    return rows, [trie.raw[begin:end].tobytes() for begin, end in spans]
+    return rows, split(trie.raw, name_at[renamed], (nul + 1 - name_at)[renamed])

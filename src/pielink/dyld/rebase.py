@@ -231,7 +231,7 @@ def decode(data: bytes, segment_sizes: Sequence[int] | None = None) -> Rows:
     """Decode a stream: (n,) REBASE in stream order, repeated locations included.
 
     segment_sizes: bytes in memory of each segment; a location must then lie inside its segment.
-    Without them any offset below 2**58 is let through, and at most 2**24 locations.
+    Without them any offset below 2**58 is let through. At most 2**24 locations are.
     Raises DyldInfoError with the offset in the stream of the opcode at fault.
     """
     stream = _parse(data)
@@ -249,7 +249,7 @@ def decode(data: bytes, segment_sizes: Sequence[int] | None = None) -> Rows:
     refuse(at, last_set[does] < 0, "a rebase comes before any SET_SEGMENT_AND_OFFSET_ULEB")
     refuse(at, ~np.isin(kind[does], TYPES), "a rebase has an unknown type, or none was set")
     repeats = (start[does], count[does], stride[does])
-    check_limits(at, segment[does], *repeats, segment_sizes)
+    check_limits(at, segment[does], repeats, segment_sizes)
     offset = expand(*repeats)
     times = count[does].astype(np.int64)
     rows = np.empty(len(offset), REBASE)

@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pielink.dyld import leb128
-from pielink.dyld.errors import DyldInfoError
 from pielink.dyld.ragged import ranges
+from pielink.dyld.strings import join
 from pielink.dyld.writer import Opcodes
 
 I8 = npt.NDArray[np.int64]
@@ -48,13 +48,9 @@ class Names:
     @staticmethod
     def of(names: Sequence[bytes]) -> Names:
         """The columns of sorted names. Raises DyldInfoError if one holds a NUL."""
-        joined = b"\0".join([*names, b""])
+        joined, sizes = join(names)
         raw = np.frombuffer(joined, np.uint8)
-        end = np.flatnonzero(raw == 0)
-        if len(end) != len(names):
-            raise DyldInfoError(f"the name {next(n for n in names if 0 in n)!r} holds a NUL")
-        start = np.append(0, end[:-1] + 1)
-        length = end - start
+        start, length = np.cumsum(sizes) - sizes, sizes - 1
         return Names(raw, start, length, _common(raw, start, length))
 
     def repeated(self) -> Bools:

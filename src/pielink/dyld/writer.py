@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from pielink.dyld import leb128
 from pielink.dyld.ragged import ranges
+from pielink.dyld.strings import join
 
 I8 = npt.NDArray[np.int64]
 U1 = npt.NDArray[np.uint8]
@@ -69,12 +70,10 @@ def with_uleb(byte: npt.ArrayLike, value: I8, present: npt.ArrayLike = True) -> 
 
 
 def with_strings(byte: npt.ArrayLike, strings: Sequence[bytes]) -> Opcodes:
-    """Opcodes followed by a string and a NUL each; no string may hold a NUL."""
+    """Opcodes followed by a string and a NUL each. Raises DyldInfoError for a NUL in a string."""
     column = np.asarray(byte).astype(np.uint8)
     none = np.zeros(len(column), np.int64)
-    joined = b"\0".join([*strings, b""])
-    ends = np.flatnonzero(np.frombuffer(joined, np.uint8) == 0)
-    return Opcodes(column, none, none, none, none, joined, np.diff(ends, prepend=-1))
+    return Opcodes(column, none, none, none, none, *join(strings))
 
 
 def assemble(pieces: Iterable[tuple[I8, Opcodes]], slots: int) -> tuple[U1, I8]:
