@@ -107,3 +107,11 @@ def test_a_missing_unicorn_names_the_extra_to_install(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "pip install 'pielink[run]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_run_leaves_directory_and_descriptors_as_they_were(tmp_path: Path) -> None:
+    before, descriptors = os.getcwd(), len(os.listdir("/proc/self/fd"))
+    result = run(c_program("run_changes"), [str(tmp_path)])
+    assert result.exit_status == 0
+    assert os.getcwd() == before
+    assert len(os.listdir("/proc/self/fd")) == descriptors

@@ -7,11 +7,12 @@ only by luck.
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 from emulator_programs import CASES, go_program, goroot_program, native_run, pielink_run
-from go_inputs import PREVIOUS_RELEASE, goroot
+from go_inputs import PREVIOUS_RELEASE, go_environment, goroot
 
 SLIDES = ("0", "0x1a4000", "0x7f5a1c0000")
 SLID = pytest.mark.parametrize("slide", SLIDES)
@@ -150,3 +151,20 @@ recovered runtime error: invalid memory address or nil pointer dereference
 def test_cgo_calls_both_ways(slide: str) -> None:
     ran = pielink_run(go_program("run_cgo", cgo=True), options=["--slide", slide])
     assert (ran.status, ran.out, ran.err) == (4, CGO, "")
+
+
+@pytest.mark.slow
+def test_the_go_compiler_writes_the_same_object(tmp_path: Path) -> None:
+    source = tmp_path / "main.go"
+    source.write_text("package main\n\nfunc main() { println(len([]int{1, 2, 3})) }\n")
+    objects = [tmp_path / "emulated.a", tmp_path / "native.a"]
+    arguments = ["-p", "main", "-o"]
+    options = ["--env", "GOOS=darwin", "--env", "GOARCH=amd64"]
+    compiler = goroot_program("cmd/compile")
+    ran = pielink_run(compiler, *arguments, str(objects[0]), str(source), options=options)
+    assert (ran.status, ran.err) == (0, "")
+    environment = {**go_environment(), "GOOS": "darwin", "GOARCH": "amd64"}
+    go = goroot() / "bin" / "go"
+    command = [str(go), "tool", "compile", *arguments, str(objects[1]), str(source)]
+    subprocess.run(command, check=True, env=environment)
+    assert objects[0].read_bytes() == objects[1].read_bytes()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from pielink.emulator.abi import Function
@@ -64,6 +64,7 @@ class Process:
         self.cpu: Cpu = open_cpu(image.cputype)
         self.memory = AddressSpace(self.cpu.uc, self.cpu.page_size)
         self._states: dict[type, Any] = {}
+        self.at_close: list[Callable[[], None]] = []
         self._data, self._data_end = 0, 0
         self.environ_address = self.argv_address = 0
         self.leaving = False  # the current turn is over: hooks must not act
@@ -112,6 +113,11 @@ class Process:
             self._data_end = self._data + room
         self._data += size
         return self._data - size
+
+    def close(self) -> None:
+        """Give back what the topics hold of the host."""
+        for function in self.at_close:
+            function()
 
     def run(self) -> None:
         """Run to the end: GuestExit and GuestKilled tell how it ended."""

@@ -76,6 +76,20 @@ def _forwarding(proc: Process) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def _host_state() -> Iterator[None]:
+    """Keep this process's working directory and file mode mask, which the program may change."""
+    directory = os.open(".", os.O_RDONLY)
+    mask = os.umask(0o22)
+    os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(mask)
+        os.fchdir(directory)
+        os.close(directory)
+
+
 def run(
     path: str | os.PathLike[str],
     args: Sequence[str] = (),
@@ -115,10 +129,12 @@ def run(
     loaded = time.perf_counter()
     status, killed_by, message = 0, 0, ""
     try:
-        with _forwarding(proc) if forward_signals else contextlib.nullcontext():
+        with _host_state(), _forwarding(proc) if forward_signals else contextlib.nullcontext():
             proc.run()
     except GuestExit as end:
         status = end.status
     except GuestKilled as end:
         status, killed_by, message = 128 + end.signal, end.signal, end.reason
+    finally:
+        proc.close()
     return RunResult(status, killed_by, message, _statistics(proc, loaded, started))

@@ -81,6 +81,7 @@ class Files:
         self.table: dict[int, OpenFile] = {}
         self.close_on_exec: set[int] = set()
         self.on_close: list[Callable[[int], None]] = []
+        proc.at_close.append(self.close)
         for number, fd in enumerate(proc.descriptors):
             self.table[number] = OpenFile(fd, inherited=True, references=1)
 
@@ -104,12 +105,17 @@ class Files:
     def put(self, number: int, file: OpenFile) -> None:
         """Make `number` a descriptor of `file`."""
         if number in self.table:
-            self.close(number)
+            self.release(number)
         file.references += 1
         self.table[number] = file
         self.close_on_exec.discard(number)
 
-    def close(self, number: int) -> None:
+    def close(self) -> None:
+        """The process is over."""
+        for number in list(self.table):
+            self.release(number)
+
+    def release(self, number: int) -> None:
         """Forget a descriptor; the last one closes the host's."""
         file = self.get(number)
         for hook in self.on_close:
@@ -247,7 +253,7 @@ def pwritev(proc: Process, fd: int, address: int, count: int, offset: int) -> in
 
 @libsystem("int close(int)", "close$NOCANCEL", "__close_nocancel")
 def close(proc: Process, fd: int) -> None:
-    proc.state(Files).close(fd)
+    proc.state(Files).release(fd)
 
 
 @libsystem("off_t lseek(int, off_t, int)")

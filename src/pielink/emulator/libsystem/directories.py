@@ -144,4 +144,4 @@ def dirfd(proc: Process, handle: int) -> int:
 def closedir(proc: Process, handle: int) -> None:
     stream = proc.state(Directories).get(handle)
     del proc.state(Directories).streams[handle]
-    proc.state(Files).close(stream.fd)
+    proc.state(Files).release(stream.fd)

@@ -70,7 +70,7 @@ def freopen(proc: Process, path: int, mode: int, handle: int) -> Work:
     except Errno as failure:
         raise Errno(failure.number, 0) from failure
     files.put(stream.fd, files.get(fd))
-    files.close(fd)
+    files.release(fd)
     stream.input.clear()
     stream.end = stream.failed = False
     proc.state(Streams).show(stream)
@@ -111,7 +111,7 @@ def fclose(proc: Process, handle: int) -> Work:
     finally:
         del streams.by_handle[handle]
         if stream.fd >= 0:
-            proc.state(Files).close(stream.fd)
+            proc.state(Files).release(stream.fd)
     return 0
 
 
