@@ -70,13 +70,13 @@ class SymbolBuilder:
             self.row_of_name[name, version] = found
         return found
 
-    def kind(self, row: int) -> Kind:
+    def kind(self, row: int) -> int:
         """What a row is by now."""
         if row >= len(self.symbols):
             return self.made[row - len(self.symbols)].kind
         if row in self.changed:
             return self.changed[row].kind
-        return Kind(self.symbols.kind[row])
+        return int(self.symbols.kind[row])
 
     def size(self, row: int) -> int:
         """The size of a row by now, in bytes."""

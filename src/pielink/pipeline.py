@@ -38,6 +38,8 @@ from pielink.passes.dyld_info import DyldInfo, dyld_info
 from pielink.passes.exports import exports, named_slots
 from pielink.passes.host import host_name, link_host
 from pielink.passes.hostrows import HostRows, add_host_rows
+from pielink.passes.hostsections import add_plans
+from pielink.passes.hostunwind import add_unwind_info, fill_unwind_info
 from pielink.passes.libraries import find_libraries
 from pielink.passes.live import live
 from pielink.passes.mark import place_interior, place_markers
@@ -147,7 +149,8 @@ def link(options: LinkOptions) -> LinkResult:
         imports = _imports(cgo, row_of_slot, host)
     # The functions: their order and addresses are final from here on.
     with timed("text"):
-        room = headers_pass.header_room(imports.dylibs)
+        sections = headers_pass.GO_SECTIONS + len(host.sections)
+        room = headers_pass.header_room(imports.dylibs, sections)
         base = amd64.BASE_ADDRESS + room if options.text_address is None else options.text_address
         text_rows = text_pass.text_order(
             program, inputs.libraries, row_of_slot, reached.pruned_callers
@@ -173,10 +176,14 @@ def link(options: LinkOptions) -> LinkResult:
     # The rest of the symbols that the linker makes; all rows but GOT and stubs exist from here on.
     with timed("symbols"):
         builder.append(tables.symbols)
+        unwind = None
+        if code is not None:
+            unwind = add_unwind_info(builder, code, host, address, base - room)
         symbols_pass.make_late_symbols(builder, tables, text.size + 1, pie)
         symbols, relocs, special = builder.finish()
         special[tables.funcdata] = True
         special[host.interior.row] = True
+        special[host.header] = True
         symbols = with_columns(
             symbols, kind=classify(program.memory, symbols, special, program.release, pie)
         )
@@ -190,7 +197,7 @@ def link(options: LinkOptions) -> LinkResult:
         symbols, relocs = dynamic.symbols, dynamic.relocs
     # Order of the data, and the sections; every address is final from here on.
     with timed("layout"):
-        plans = section_plans(program.release, pie)
+        plans = add_plans(section_plans(program.release, pie), host.sections)
         arrangement = arrange(program, symbols, special, builder.find("runtime.zerobase"))
         data = layout_pass.lay_out_segment(symbols, arrangement, plans[DATA])
         symbols = _pointer_maps(program, symbols, builder, data)
@@ -212,8 +219,10 @@ def link(options: LinkOptions) -> LinkResult:
             options.data_address,
         )
         markers = [*TEXT_MARKERS, *data_markers(program.release, pie)]
-        layout = place_interior(layout, host.interior)
+        layout = place_interior(layout, host.interior, host.header)
         layout = place_markers(layout, symbols, builder.find, markers, data)
+        if code is not None and unwind is not None:
+            fill_unwind_info(program.memory, symbols, relocs, layout, unwind, code, host)
     # The bytes of the image.
     with timed("relocate"):
         to_relocate = relocate_pass.Inputs(
@@ -343,8 +352,9 @@ def _cgo_exports(cgo: Cgo, row_of_slot: I4, host: HostRows) -> dict[int, Export]
     """What the directives export, by row."""
     found = {int(row_of_slot[slot]): e for slot, e in cgo.exports.items() if row_of_slot[slot]}
     for name, export in cgo.host_exports.items():
-        if row := host.row_of_name.get(host_name(name.encode())):
-            found[row] = export
+        name_row = host.names.get(host_name(name.encode()))
+        if name_row is not None and host.row_of_name[name_row] > 0:
+            found[int(host.row_of_name[name_row])] = export
     return found
 
 

@@ -88,10 +88,12 @@ class Kind(IntEnum):
     COVERAGE_COUNTER = 43
     COVERAGE_AUXVAR = 44
     TLS_BSS = 45
-    FIRST_UNALLOCATED = 46
-    DYNIMPORT = 47  # defined by a dylib
-    HOST_OBJECT = 48  # declared by cgo, to be defined by a host object
-    DWARF = 49
+    FIRST_HOST_SECTION = 46  # from here on: sections that host objects name (hostsections.py)
+    LAST_HOST_SECTION = 173
+    FIRST_UNALLOCATED = 174
+    DYNIMPORT = 175  # defined by a dylib
+    HOST_OBJECT = 176  # declared by cgo, to be defined by a host object
+    DWARF = 177
 
 
 class Reloc(IntEnum):
@@ -306,7 +308,7 @@ class NewSymbol(NamedTuple):
     """A symbol that the linker makes, to be appended to Symbols by `extend`."""
 
     name: str
-    kind: Kind
+    kind: int  # of Kind
     content: bytes | U1 = b""
     size: int = -1  # -1: the size of the content
     align: int = 0

@@ -19,11 +19,12 @@ class SectionPlan(NamedTuple):
     """One section, or with `each` one per symbol."""
 
     name: str  # as in Mach-O
-    kinds: tuple[Kind, ...]  # in order
+    kinds: tuple[int, ...]  # of Kind, in order
     aligned_by: int = 0  # how many of the kinds, from the first, decide its alignment; 0: all
     each: bool = False  # a section for every symbol; `name` is a prefix unless symbols have none
     optional: bool = False  # not there if it is empty
     lead: int = 0  # bytes left free at the start
+    flags: int = 0  # type and attributes; 0: what belongs to the first kind
 
 
 _FIPS_RODATA = (Kind.RODATA_FIPS_START, Kind.RODATA_FIPS, Kind.RODATA_FIPS_END, Kind.RODATA_END)

@@ -89,7 +89,7 @@ def _variable(builder: SymbolBuilder, name: str, row: int, length: int, target: 
     kind = builder.kind(row)
     return NewSymbol(
         name,
-        Kind.DATA if kind is Kind.BSS else kind,
+        Kind.DATA if kind == Kind.BSS else kind,
         bytes(8) + length.to_bytes(8, "little"),
         size=builder.size(row),
         relocs=[NewReloc(0, target)],

@@ -23,7 +23,7 @@ from pielink.tables import FLAG2_ITAB, FLAG_TYPELINK, I4, I8, Bool, Kind, Symbol
 class Arrangement:
     """Rows in order, for each kind that has any; and the alignment of every row, in bytes."""
 
-    rows: dict[Kind, I4]
+    rows: dict[int, I4]
     align: I8
     types: dict[str, int]  # what the module data says about the types: see `_types`
 
@@ -35,13 +35,11 @@ def arrange(program: Program, symbols: Symbols, special: Bool, zerobase: int) ->
     rows = np.flatnonzero(laid_out).astype(np.int32)
     size = symbols.size[rows] * 2
     size[rows == zerobase] = 1
+    size[symbols.kind[rows] >= Kind.FIRST_HOST_SECTION] = 0  # their order means something
     order = np.argsort(symbols.kind[rows].astype(np.int64) << 40 | size, kind="stable")
     rows = rows[order]
     kinds, start = np.unique(symbols.kind[rows], return_index=True)
-    found = {
-        Kind(kind): part
-        for kind, part in zip(kinds.tolist(), np.split(rows, start[1:]), strict=True)
-    }
+    found = dict(zip(kinds.tolist(), np.split(rows, start[1:]), strict=True))
     for fixed in (Kind.PCLNTAB,):
         found = {k: np.sort(r) if k == fixed else r for k, r in found.items()}
     align = alignment(symbols.size, symbols.align)

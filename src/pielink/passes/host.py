@@ -41,6 +41,8 @@ _SPECIAL_TYPES = (
     macho.S_COALESCED,
     macho.S_GB_ZEROFILL,
 )
+# Linkers make these: both are the address of the image's header.
+_HEADER_NAMES = (b"___dso_handle", b"__mh_execute_header")
 
 
 def go_name(name: bytes) -> bytes:
@@ -63,6 +65,7 @@ class HostCode:
     go_slots: dict[int, int] = field(default_factory=dict)  # row in names -> slot
     imports: dict[int, tuple[str, int, bool]] = field(default_factory=dict)
     # row in names -> (name without underscore, library ordinal, weak)
+    header: list[int] = field(default_factory=list)  # rows in names that stand for the header
 
 
 def read_host_objects(
@@ -187,6 +190,9 @@ def _find_open_names(
         if names.kind[row] != NameKind.UNDEFINED:
             continue
         name, weak = text[row], bool(names.weak_reference[row])
+        if name in _HEADER_NAMES:
+            code.header.append(row)
+            continue
         if slot := _go_slot(program, cgo, name):
             code.go_slots[row] = slot
             continue

@@ -5,10 +5,7 @@ symbols in it become interior rows, which have no room of their own: their addre
 carrier plus an offset. If Go refers to a host symbol there is a row for it already, undefined so
 far, and that row becomes the interior one.
 
-Where a section goes follows Go's linker (cmd/link/internal/loadmacho): code to __text, other
-__TEXT to read-only data, __bss to zero-fill data without pointers, other __DATA to data without
-pointers. Sections that mean something to dyld or to the runtime of C++ and Objective-C keep their
-names and flags: see `own_section`.
+hostsections.py says where they go.
 """
 
 from __future__ import annotations
@@ -17,12 +14,15 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from pielink.errors import LinkError, Problem
 from pielink.formats import macho
+from pielink.native.atoms import OFFSET_BITS
 from pielink.native.relocs import LEA, MOV_LOAD, relax, relaxable
-from pielink.native.tables import NONE, NameKind, RelocKind
+from pielink.native.tables import NONE, RelocKind
 from pielink.native.tables import Relocs as HostRelocs
 from pielink.passes.fixups import Patches
 from pielink.passes.host import HostCode, go_name
+from pielink.passes.hostsections import IMAGE_INFO, OwnSection, kinds_of_sections
 from pielink.program import Program
 from pielink.tables import (
     ABI0,
@@ -45,13 +45,14 @@ from pielink.tables import (
     with_columns,
 )
 
+_SLOT_KINDS = (RelocKind.GOT, RelocKind.GOT_LOAD, RelocKind.TLV)
 # What a host relocation becomes. Displacements count from the end of the field here; a bias that
 # goes beyond it moves into the addend.
 _TYPES = np.zeros(len(RelocKind), np.uint16)
 _TYPES[RelocKind.ABSOLUTE] = Reloc.ADDR
 _TYPES[RelocKind.PCREL] = Reloc.PCREL
 _TYPES[RelocKind.BRANCH] = Reloc.CALL
-_TYPES[[RelocKind.GOT, RelocKind.GOT_LOAD, RelocKind.TLV]] = Reloc.GOTPCREL
+_TYPES[list(_SLOT_KINDS)] = Reloc.GOTPCREL
 _TYPES[RelocKind.DELTA] = Reloc.DELTA
 _TYPES[RelocKind.TLV_OFFSET] = Reloc.TLV_OFFSET
 
@@ -74,14 +75,21 @@ class HostRows:
     interior: Interior
     patches: Patches
     imports: dict[int, tuple[str, int, bool]]  # row -> name without underscore, ordinal, weak
-    row_of_name: dict[bytes, int]  # external names that host objects define -> row
+    names: dict[bytes, int]  # index in row_of_name of each external name
+    row_of_name: I4  # row of each of Names that the image or a dylib defines
+    sections: list[OwnSection]
+    header: int  # the row that stands for the image's header, 0 if nobody refers to it
 
     @classmethod
     def none(cls) -> HostRows:
         """Nothing at all."""
         rows, places = np.zeros(0, np.int32), np.zeros(0, np.int64)
         patches = Patches(rows, rows, np.zeros(0, np.uint8))
-        return cls(rows, rows, Interior(rows, rows, places), patches, {}, {})
+        return cls(rows, rows, Interior(rows, rows, places), patches, {}, {}, rows, [], 0)
+
+    def kind(self, section: OwnSection) -> int:
+        """The kind of the symbols in a section that keeps its name."""
+        return Kind.FIRST_HOST_SECTION + self.sections.index(section)
 
     def functions(self, text: I4, address: I8) -> I4:
         """All functions by address: `text`, with the functions inside of carriers in their place.
@@ -102,25 +110,69 @@ def add_host_rows(
 ) -> tuple[Symbols, Relocs, HostRows]:
     """Append the live atoms, their symbols, and the dylib symbols that they need."""
     memory, prepared = program.memory, code.prepared
-    host, atoms = prepared.host, prepared.atoms
-    live = np.flatnonzero(prepared.live & wanted_sections(code)[atoms.section]).astype(np.int32)
-    carriers = np.zeros(len(atoms), np.int32)
+    kind_of_section, sections = kinds_of_sections(code)
+    kind = kind_of_section[prepared.atoms.section]
+    live = np.flatnonzero(prepared.live & (kind > 0)).astype(np.int32)
+    carriers = np.zeros(len(prepared.atoms), np.int32)
     carriers[live] = len(symbols) + np.arange(len(live))
-    symbols = concatenate(symbols, _carriers(memory, code, live))
+    symbols = concatenate(symbols, _carriers(memory, code, live, kind[live]))
     symbols, interior = _interior(program, symbols, row_of_slot, code, carriers)
-    new = [NewSymbol(name, Kind.DYNIMPORT) for name, _, _ in code.imports.values()]
-    row_of_name = np.full(len(prepared.names) + 1, NO_TARGET, np.int32)
-    for name_row, slot in code.go_slots.items():
-        row_of_name[name_row] = row_of_slot[slot]
     first = len(symbols)
-    row_of_name[list(code.imports)] = first + np.arange(len(new))
-    symbols, relocs = extend(symbols, relocs, memory, new)
+    imports = {first + i: found for i, found in enumerate(code.imports.values())}
+    symbols, relocs = extend(symbols, relocs, memory, _made(code, sections))
+    header = first + len(imports) if code.header else 0
+    row_of_name = _row_of_name(code, interior, carriers, row_of_slot)
+    row_of_name[list(code.imports)] = list(imports)
+    row_of_name[code.header] = header
+    symbols, relocs, patches = _add_relocs(
+        memory, symbols, relocs, code, carriers, interior, row_of_name
+    )
+    text = carriers[live][kind[live] == Kind.TEXT]
+    return (
+        symbols,
+        relocs,
+        HostRows(
+            carriers,
+            text,
+            interior,
+            patches,
+            imports,
+            prepared.names.row,
+            row_of_name,
+            sections,
+            header,
+        ),
+    )
+
+
+def _made(code: HostCode, sections: list[OwnSection]) -> list[NewSymbol]:
+    """Symbols that no atom has: those of dylibs, the header, the image info of Objective-C."""
+    made = [NewSymbol(name, Kind.DYNIMPORT) for name, _, _ in code.imports.values()]
+    if code.header:
+        made.append(NewSymbol("", Kind.RODATA, local=True))
+    if code.prepared.image_info:
+        kind = Kind.FIRST_HOST_SECTION + sections.index(IMAGE_INFO)
+        made.append(NewSymbol("", kind, code.prepared.image_info, align=4, local=True))
+    return made
+
+
+def _add_relocs(
+    memory: Memory,
+    symbols: Symbols,
+    relocs: Relocs,
+    code: HostCode,
+    carriers: I4,
+    interior: Interior,
+    row_of_name: I4,
+) -> tuple[Symbols, Relocs, Patches]:
+    """Append the relocations of live atoms; say which instructions change."""
+    prepared = code.prepared
     exported = ~prepared.names.private if not code.whole else np.zeros(len(prepared.names), bool)
     rows, lea_atom, lea_offset = relax(
-        prepared.relocs, relaxable(host, atoms, prepared.relocs, prepared.names, exported)
+        prepared.relocs,
+        relaxable(prepared.host, prepared.atoms, prepared.relocs, prepared.names, exported),
     )
-    rows = _kept(rows, carriers)
-    added = _relocs(rows, carriers, row_of_name)
+    added = _relocs(code, _kept(rows, carriers), carriers, interior, row_of_name)
     added, loads = _relaxed(memory, symbols, added)
     start = np.searchsorted(added.owner, np.arange(len(symbols)), side="left") + len(relocs)
     count = np.bincount(added.owner, minlength=len(symbols))
@@ -134,11 +186,7 @@ def add_host_rows(
         carriers[lea_atom], lea_offset.astype(np.int32), np.full(len(lea_atom), LEA, np.uint8)
     )
     patches = concatenate(take(patches, patches.symbol > 0), loads)
-    is_code = symbols.kind[carriers[live]] == Kind.TEXT
-    imports = {first + i: found for i, found in enumerate(code.imports.values())}
-    named = _row_of_name(code, interior, carriers)
-    made = HostRows(carriers, carriers[live][is_code], interior, patches, imports, named)
-    return symbols, concatenate(relocs, added), made
+    return symbols, concatenate(relocs, added), patches
 
 
 def _relaxed(memory: Memory, symbols: Symbols, relocs: Relocs) -> tuple[Relocs, Patches]:
@@ -155,27 +203,7 @@ def _relaxed(memory: Memory, symbols: Symbols, relocs: Relocs) -> tuple[Relocs, 
     return with_columns(relocs, type=kind), Patches(owner, place, np.full(len(rows), LEA, np.uint8))
 
 
-def wanted_sections(code: HostCode) -> Bool:
-    """Which sections of host objects are part of the image."""
-    sections = code.prepared.host.sections
-    inside = np.isin(sections.segment, [b"__TEXT", b"__DATA", b"__DATA_CONST"])
-    wanted: Bool = inside & (sections.name != b"__eh_frame")
-    return wanted
-
-
-def section_kinds(code: HostCode) -> U1:
-    """The Kind of each section of host objects."""
-    sections = code.prepared.host.sections
-    kind = np.full(len(sections.file), Kind.NOPTR_DATA, np.uint8)
-    zero = np.isin(sections.flags & macho.SECTION_TYPE, (macho.S_ZEROFILL, macho.S_GB_ZEROFILL))
-    kind[(sections.name == b"__bss") | (zero & (not code.whole))] = Kind.NOPTR_BSS
-    kind[sections.segment == b"__TEXT"] = Kind.RODATA
-    kind[(sections.segment == b"__DATA_CONST") & ~zero] = Kind.RODATA
-    kind[(sections.segment == b"__TEXT") & (sections.name == b"__text")] = Kind.TEXT
-    return kind
-
-
-def _carriers(memory: Memory, code: HostCode, live: I4) -> Symbols:
+def _carriers(memory: Memory, code: HostCode, live: I4, kind: U1) -> Symbols:
     """One row for each live atom."""
     host, atoms = code.prepared.host, code.prepared.atoms
     section = atoms.section[live]
@@ -193,7 +221,7 @@ def _carriers(memory: Memory, code: HostCode, live: I4) -> Symbols:
         name_offset=np.array([memory.add(name, 1) for name in names], np.int64),
         name_size=np.array([len(name) for name in names], np.uint32),
         version=np.full(count, STATIC, np.uint16),
-        kind=section_kinds(code)[section],
+        kind=kind,
         flags=zeros.astype(np.uint8),
         flags2=zeros.astype(np.uint8),
         local=np.ones(count, np.bool_),
@@ -286,22 +314,30 @@ def _slots(program: Program, code: HostCode, rows: I8) -> I4:
     return slots
 
 
-def _row_of_name(code: HostCode, interior: Interior, carriers: I4) -> dict[bytes, int]:
-    """The row of each external name that is defined in a live atom."""
+def _row_of_name(code: HostCode, interior: Interior, carriers: I4, row_of_slot: I4) -> I4:
+    """The row of each of Names, as far as a live atom or Go defines it; NO_TARGET: none.
+
+    There is one place more, so that NONE finds NO_TARGET.
+    """
     names = code.prepared.names
-    place = {
-        (carrier, offset): row
-        for row, carrier, offset in zip(
-            *(c.tolist() for c in (interior.row, interior.carrier, interior.offset)), strict=True
-        )
-    }
-    found = {}
-    for name, row in names.row.items():
-        if names.kind[row] in (NameKind.DEFINED, NameKind.COMMON):
-            at = int(carriers[names.atom[row]]), int(names.offset[row])
-            if at in place:
-                found[name] = place[at]
+    found = np.full(len(names) + 1, NO_TARGET, np.int32)
+    slots = np.array(list(code.go_slots.values()), np.int32)
+    found[list(code.go_slots)] = row_of_slot[slots]
+    here = np.flatnonzero(names.atom != NONE)
+    here = here[carriers[names.atom[here]] > 0]
+    found[here] = _interior_row(interior, carriers[names.atom[here]], names.offset[here])
     return found
+
+
+def _interior_row(interior: Interior, carrier: I4, offset: I8) -> I4:
+    """The interior row at each place; NO_TARGET where there is none."""
+    keys = interior.carrier.astype(np.int64) << OFFSET_BITS | interior.offset
+    wanted = carrier.astype(np.int64) << OFFSET_BITS | offset
+    at = np.searchsorted(keys, wanted)
+    rows = np.append(interior.row, NO_TARGET)
+    same = np.append(keys, NONE)[at] == wanted
+    result: I4 = np.where(same, rows[at], NO_TARGET).astype(np.int32)
+    return result
 
 
 def _sizes(symbols: Symbols, carrier: I4, offset: I8) -> I8:
@@ -319,24 +355,31 @@ def _kept(rows: HostRelocs, carriers: I4) -> HostRelocs:
     return HostRelocs(*(getattr(rows, column.name)[kept] for column in fields(rows)))
 
 
-def _relocs(rows: HostRelocs, carriers: I4, row_of_name: I4) -> Relocs:
+def _relocs(
+    code: HostCode, rows: HostRelocs, carriers: I4, interior: Interior, row_of_name: I4
+) -> Relocs:
     """Host relocations in the linker's form: those of a carrier together, in the object's order.
 
     A DELTA takes two rows: its own, then a marker of size 0 with what is subtracted.
     """
-    target = np.where(
-        rows.target != NONE, np.append(carriers, 0)[rows.target], row_of_name[rows.name]
-    )
+    atom_row = np.append(carriers, 0)
+    target = np.where(rows.target != NONE, atom_row[rows.target], row_of_name[rows.name])
+    inside = rows.target_offset.copy()
+    # A GOT entry holds the address of the target itself, not of what is around it.
+    slot = np.isin(rows.kind, _SLOT_KINDS) & (rows.target != NONE)
+    target[slot] = _interior_row(interior, target[slot], inside[slot])
+    inside[slot] = 0
+    _check_slots(code, rows, target[slot] == NO_TARGET, slot)
     number = (rows.target == NONE) & (rows.name == NONE)
     kind = np.where(number & (rows.kind == RelocKind.ABSOLUTE), Reloc.CONST, _TYPES[rows.kind])
     relative = (rows.kind >= RelocKind.PCREL) & (rows.kind <= RelocKind.TLV)
     bias = rows.bias.astype(np.int64) - rows.size
-    addend = rows.addend + rows.target_offset - np.where(relative, bias, 0)
+    addend = rows.addend + inside - np.where(relative, bias, 0)
     owner = carriers[rows.atom]
     delta = np.flatnonzero(rows.kind == RelocKind.DELTA)
     minus = np.where(
         rows.minus[delta] != NONE,
-        np.append(carriers, 0)[rows.minus[delta]],
+        atom_row[rows.minus[delta]],
         row_of_name[rows.minus_name[delta]],
     )
     count = len(rows.atom)
@@ -362,3 +405,14 @@ def _relocs(rows: HostRelocs, carriers: I4, row_of_name: I4) -> Relocs:
     position = 2 * rows.position.astype(np.int64)
     place = np.append(position, position[delta] + 1)
     return take(both, np.lexsort((place, both.owner)))
+
+
+def _check_slots(code: HostCode, rows: HostRelocs, bad: Bool, slot: Bool) -> None:
+    """LinkError for the first GOT reference to a place without a symbol."""
+    if bad.any():
+        row = int(np.flatnonzero(slot)[np.argmax(bad)])
+        host, atoms = code.prepared.host, code.prepared.atoms
+        section = int(atoms.section[rows.atom[row]])
+        place = int(atoms.offset[rows.atom[row]] + rows.offset[row])
+        why = f"relocation at {host.title(section)}+{place:#x} needs a GOT entry for no symbol"
+        raise LinkError([Problem(why, host.file_name(section))])

@@ -23,7 +23,7 @@ from pielink.tables import I4, I8, U1, Kind, Layout, Sections, Segments, Symbols
 
 _READ, _WRITE, _EXECUTE = macho.VM_PROT_READ, macho.VM_PROT_WRITE, macho.VM_PROT_EXECUTE
 _CODE = macho.S_ATTR_PURE_INSTRUCTIONS | macho.S_ATTR_SOME_INSTRUCTIONS
-_FLAGS = {  # section flags by the first kind of symbol in it; others have none
+_FLAGS: dict[int, int] = {  # section flags by the first kind of symbol in it; others have none
     Kind.STUBS: _CODE | macho.S_SYMBOL_STUBS,
     Kind.STUB_HELPER: _CODE,
     Kind.GOT: macho.S_NON_LAZY_SYMBOL_POINTERS,
@@ -36,6 +36,7 @@ _INDIRECT = {  # section types with an entry in the indirect symbol table for so
     macho.S_NON_LAZY_SYMBOL_POINTERS: amd64.POINTER_SIZE,
     macho.S_LAZY_SYMBOL_POINTERS: amd64.POINTER_SIZE,
 }
+_ZERO_FILL = (macho.S_ZEROFILL, macho.S_THREAD_LOCAL_ZEROFILL)
 _LIMIT = 2_000_000_000  # bytes of a section: 32-bit offsets must reach everything
 
 
@@ -50,7 +51,7 @@ class Placed:
     size: int
     rows: I4
     offset: I8  # of each of the rows, from `start`
-    ends: dict[Kind, int]  # offset from `start` where the symbols of a kind end
+    ends: dict[int, int]  # offset from `start` where the symbols of a kind end
     zero_fill: bool = False
     reserved1: int = 0
     reserved2: int = 0
@@ -93,7 +94,7 @@ def _section(
         offsets.append(offset - start)
     if end - start > _LIMIT:
         raise LinkError([Problem(f"too much data in section {plan.name} ({end - start} bytes)")])
-    flags = _FLAGS.get(plan.kinds[0], 0)
+    flags = plan.flags or _FLAGS.get(plan.kinds[0], 0)
     return Placed(
         plan.name,
         flags,
@@ -103,7 +104,7 @@ def _section(
         np.concatenate(parts),
         np.concatenate(offsets),
         ends,
-        zero_fill=flags == macho.S_ZEROFILL,
+        zero_fill=flags & macho.SECTION_TYPE in _ZERO_FILL,
     )
 
 

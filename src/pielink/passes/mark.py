@@ -41,11 +41,17 @@ def place_markers(
     return with_columns(layout, address=address, section=section)
 
 
-def place_interior(layout: Layout, interior: Interior) -> Layout:
-    """The layout with addresses and sections of rows that lie inside other rows."""
+def place_interior(layout: Layout, interior: Interior, header: int) -> Layout:
+    """The layout with addresses and sections of rows that lie inside other rows.
+
+    `header`, if it is not 0, is the row that stands for the start of the image.
+    """
     address, section = layout.address.copy(), layout.section.copy()
     address[interior.row] = address[interior.carrier] + interior.offset
     section[interior.row] = section[interior.carrier]
+    if header:
+        address[header] = layout.segments.vmaddr[layout.segments.name.index("__TEXT")]
+        section[header] = 1
     return with_columns(layout, address=address, section=section)
 
 
