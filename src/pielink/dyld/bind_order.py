@@ -3,8 +3,9 @@
 From one symbol to the next the stream may have to set the library, the addend, the type and the
 address. Which order of symbols needs the fewest bytes is a travelling-salesman problem. A few
 orders are close to the best in practice: along the addresses, by library, by addend, and their
-combinations. They are costed and the cheapest is taken; up to a few hundred symbols, moving one
-or several symbols elsewhere then takes out what is left.
+combinations. They are costed and the cheapest is taken. With few symbols there is time for more:
+moving stretches of the order elsewhere while that saves bytes, and for very few a search that
+looks at all orders.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain as chained
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +25,7 @@ from pielink.dyld.ragged import ranges
 
 I8 = npt.NDArray[np.int64]
 
+EXACT_UP_TO = 8  # groups of rows: all orders are looked at
 SEARCH_UP_TO = 128  # groups of rows
 LONGEST_MOVE = 8  # groups
 NEAREST_STARTS = 8
@@ -155,6 +158,8 @@ def _search(distance: I8, chains: list[I8]) -> list[I8]:
     distance: as `_Groups.distances` gives it. A chain that cannot be shorter is returned alone.
     """
     n = len(distance) - 1
+    if n <= EXACT_UP_TO:
+        return [_shortest(distance)]
     # Every group is reached once, all but one of them from another group.
     reached = (distance[:n, :n] + np.eye(n, dtype=np.int64) * KEEP_SYMBOL).min(axis=0)
     least = int(reached.sum() + (distance[n, :n] - reached).min())
@@ -164,6 +169,24 @@ def _search(distance: I8, chains: list[I8]) -> list[I8]:
         if _length(distance, found[-1]) <= least:
             return [found[-1]]
     return found
+
+
+def _shortest(distance: I8) -> I8:
+    """The shortest chain: over sets of groups, the shortest way through a set to each of it."""
+    n = len(distance) - 1
+    far = np.int64(n * KEEP_SYMBOL * 2)
+    length = np.full((1 << n, n), far)
+    length[1 << np.arange(n), np.arange(n)] = distance[n, :n]
+    for done in range(1, 1 << n):
+        onward = (length[done][:, None] + distance[:n, :n]).min(axis=0)
+        left = np.flatnonzero(~done >> np.arange(n) & 1)
+        sets = done | 1 << left
+        length[sets, left] = np.minimum(length[sets, left], onward[left])
+    done, back = (1 << n) - 1, [int(length[-1].argmin())]
+    while len(back) < n:
+        done &= ~(1 << back[-1])
+        back.append(int((length[done] + distance[:n, back[-1]]).argmin()))
+    return np.array(back[::-1])
 
 
 def _length(distance: I8, chain: I8) -> int:
@@ -184,40 +207,53 @@ def _nearest(distance: I8) -> Iterator[I8]:
 
 
 def _improved(chain: I8, distance: I8) -> I8:
-    """Move stretches of the chain elsewhere while that saves bytes.
+    """Move stretches of the chain elsewhere, as they are or turned round, while that saves bytes.
 
     Ends when no move of up to LONGEST_MOVE groups helps.
     """
     n = len(chain)
     path = np.append(n, chain)  # a cycle through the start
-    while n > 1:
+    while True:
         step = distance[np.ix_(path, np.append(path[1:], n))]  # [i, j]: i leads to j + 1
-        saved, start, length, target = max(
-            _best_move(step, length) for length in range(1, min(n, LONGEST_MOVE + 1))
-        )
-        if saved <= 0:
-            break
-        moved = path[start : start + length]
-        rest = np.delete(path, np.s_[start : start + length])
-        target -= length if target >= start else 0
-        path = np.concatenate([rest[: target + 1], moved, rest[target + 1 :]])
-    return path[1:]
+        best = max(_best_move(step, length) for length in range(1, min(n, LONGEST_MOVE + 1)))
+        if best.saved <= 0:
+            return path[1:]
+        stop = best.start + best.length
+        moved = path[best.start : stop][:: -1 if best.turned else 1]
+        rest = np.delete(path, np.s_[best.start : stop])
+        behind = best.target - (best.length if best.target >= stop else 0)
+        path = np.concatenate([rest[: behind + 1], moved, rest[behind + 1 :]])
 
 
-def _best_move(step: I8, length: int) -> tuple[int, int, int, int]:
-    """The best move of `length` groups: (bytes saved, place in the path, length, behind which)."""
+class _Move(NamedTuple):
+    """Take `length` groups from place `start` of the path, put them behind place `target`."""
+
+    saved: int
+    start: int
+    length: int
+    target: int
+    turned: bool
+
+
+def _best_move(step: I8, length: int) -> _Move:
+    """The move of `length` groups that saves the most bytes. step: as in `_improved`."""
     n = len(step)
     start = np.arange(1, n - length + 1)
     last = start + length - 1
-    # step[i, j] leads from place i to place j + 1; the end is the place behind the last.
     freed = step[start - 1, start - 1] + step[last, last] - step[start - 1, last]
     target = np.arange(n)
-    link = step[np.ix_(target, start - 1)].T + step[np.ix_(last, target)] - step[target, target]
+    gap = step[target, target]  # a place leads to the next one
+    straight = step[np.ix_(target, start - 1)].T + step[np.ix_(last, target)] - gap
+    around = step[np.ix_(target, last - 1)].T + step[np.ix_(start, target)] - gap
+    onward = np.append(0, np.cumsum(gap))
+    backward = np.append([0, 0], np.cumsum(step[target[2:], target[:-2]]))
+    # Turned round, the steps inside the stretch lead the other way.
+    around += (backward[last] - backward[start] - onward[last] + onward[start])[:, None]
     inside = (target >= start[:, None] - 1) & (target <= last[:, None])
-    saved = np.where(inside, -1, freed[:, None] - link)
-    best = int(saved.argmax())
-    row, column = divmod(best, n)
-    return int(saved[row, column]), int(start[row]), length, column
+    saved = np.where(inside, -1, freed[:, None] - np.minimum(straight, around))
+    row, column = divmod(int(saved.argmax()), n)
+    turned = bool(around[row, column] < straight[row, column])
+    return _Move(int(saved[row, column]), int(start[row]), length, column, turned)
 
 
 def _take(order: I8, starts: I8, chain: I8) -> I8:
