@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from pielink.tables import I4, I8
+from pielink.tables import I4, I8, Bool
+
+S = TypeVar("S", bound=np.generic)
 
 
 def ranges(start: npt.NDArray[Any], count: npt.NDArray[Any]) -> tuple[I8, I4]:
@@ -39,3 +41,21 @@ def first_equal(values: npt.NDArray[np.uint64]) -> I4:
         _, index, inverse = np.unique(values[losers], return_index=True, return_inverse=True)
         first[losers] = losers[index[inverse]]
     return first
+
+
+def distinct(values: npt.NDArray[S]) -> npt.NDArray[S]:
+    """The different values, ascending: np.unique, which would import numpy.ma, without that."""
+    ordered = np.sort(values)
+    first = np.ones(len(ordered), np.bool_)
+    first[1:] = ordered[1:] != ordered[:-1]
+    result: npt.NDArray[S] = ordered[first]
+    return result
+
+
+def among(values: npt.NDArray[Any], ascending: npt.NDArray[Any]) -> Bool:
+    """Which values occur in a sorted array; shape as `values`."""
+    if not len(ascending):
+        return np.zeros(len(values), np.bool_)
+    at = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
+    found: Bool = ascending.take(at) == values
+    return found

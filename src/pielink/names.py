@@ -72,7 +72,7 @@ def hashes(memory: Memory, offset: I8, size: U4, version: U2) -> U8:
     tail = _joined(low, words.take(at + 1), shift) & _FIRST_BYTES.take(left)
     value = (value ^ tail) * _K2
     value ^= value >> np.uint64(32)
-    result = np.empty_like(value)
+    result: U8 = np.empty_like(value)
     result[order] = value * _K1
     return result
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pielink.arrays import ranges
+from pielink.arrays import distinct, ranges
 from pielink.blocks import copy_ranges
 from pielink.errors import LinkError, Problem, Problems
 from pielink.formats.goobj import OBJ_FROM_ASSEMBLY
@@ -139,7 +139,7 @@ def _without_stub(program: Program, symbols: Symbols, functions: Functions, numb
 def _place(size: I8, align: I8) -> tuple[I8, int]:
     """Offsets of pieces that follow one another, with falling alignments; and the end of all."""
     offset, end = np.zeros(len(size), np.int64), 0
-    for step in np.unique(align)[::-1].tolist():
+    for step in distinct(align)[::-1].tolist():
         rows = np.flatnonzero(align == step)
         offset[rows] = round_up(end, step) + starts(round_up(size[rows], step))
         end = int(offset[rows[-1]] + size[rows[-1]])

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pielink.arrays import distinct
 from pielink.blocks import copy_ranges
 from pielink.errors import LinkError, Problem
 from pielink.golang.findfunctab import findfunctab
@@ -195,7 +196,7 @@ class _Records:
         if self.entry[0] < 0 or end > 0xFFFFFFFF:
             raise LinkError([Problem(f"text of {end:#x} bytes does not fit function tables")])
         pcdata_count = functions.pcdata.counts(many)
-        inlines = np.unique(functions.inlined.owner)
+        inlines = distinct(functions.inlined.owner)
         pcdata_count[inlines] = np.maximum(pcdata_count[inlines], INLINE_PCDATA + 1)
         words = RECORD_WORDS + pcdata_count + self.data.count
         table = 2 * many + 1

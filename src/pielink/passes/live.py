@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pielink.arrays import ranges
+from pielink.arrays import among, ranges
 from pielink.passes.reach import Reach
 from pielink.program import Program
 from pielink.tables import (
@@ -78,7 +78,7 @@ def _relocs(program: Program, reach: Reach, slot: I4, row_of_slot: I4) -> tuple[
     objects = slots.object.take(slot).take(owner)
     resolved = program.resolve(objects, raw.package.take(index), raw.symbol.take(index))
     weak_calls = np.flatnonzero(type_ == Reloc.WEAK | Reloc.CALL)
-    pruned = weak_calls[np.isin(index[weak_calls], reach.pruned_calls)]
+    pruned = weak_calls[among(index[weak_calls], reach.pruned_calls)]
     resolved[pruned] = reach.map_init_noop
     target = row_of_slot.take(resolved)
     target[(target == NO_TARGET) & (resolved != 0)] = UNREACHED

@@ -32,7 +32,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from pielink.arrays import ranges
+from pielink.arrays import among, distinct, ranges
 from pielink.errors import LinkError, Problem
 from pielink.golang import typedata
 from pielink.golang.inittasks import InitTasks, init_tasks
@@ -203,7 +203,7 @@ class _Walk:
         """Where the markers among these actions are, kind by kind."""
         special = np.flatnonzero(action > Action.FOLLOW)
         kinds = action[special]
-        return [(special[kinds == k], Action(k)) for k in np.unique(kinds).tolist()]
+        return [(special[kinds == k], Action(k)) for k in distinct(kinds).tolist()]
 
     def targets(self, row: I8, source: I4) -> I4:
         """What the relocations `row` of the symbols `source` refer to."""
@@ -320,7 +320,7 @@ class _Methods:
             )
         names = typedata.relocation_target(self.program, interfaces, offsets)
         types = typedata.relocation_target(self.program, interfaces, offsets + 4)
-        self.called = np.union1d(self.called, self.signatures(names, types))
+        self.called = distinct(np.append(self.called, self.signatures(names, types)))
 
     def call_by_name(self, slots: I4) -> None:
         """Note calls of the methods whose names are the contents of these symbols."""
@@ -333,9 +333,9 @@ class _Methods:
         """Remove and return (first row, type) of the waiting methods that something can call."""
         self.absorb()
         names = self.waiting_signature >> 32
-        called = np.isin(self.waiting_signature, self.called)
+        called = among(self.waiting_signature, self.called)
         if self.called_names:
-            called |= np.isin(names, np.array(sorted(self.called_names)))
+            called |= among(names, np.array(sorted(self.called_names)))
         if self.by_reflection:
             called |= self.dynlink | np.array(self.exported, np.bool_)[names]
         taken = self.waiting_row[called], self.waiting_source[called]
@@ -400,7 +400,7 @@ def _prune_map_inits(program: Program, walk: _Walk) -> tuple[I8, I4, int]:
     row, source = row[weak], inits[owner[weak]]
     target = walk.targets(row, source)
     unused = ~walk.reachable[target]
-    row, callers, target = np.sort(row[unused]), np.unique(source[unused]), target[unused]
+    row, callers, target = np.sort(row[unused]), distinct(source[unused]), target[unused]
     for slot in target.tolist():
         if b"map.init" not in program.name(slot):
             raise typedata.malformed(program, slot, "is called weakly, but initializes no map")
