@@ -15,6 +15,10 @@ from typing import NamedTuple, Self
 from pielink.errors import UsageError
 from pielink.record import record
 
+# Programs lie in the lower half of what user space has, so that they can slide.
+ADDRESS_LIMIT = 1 << 46
+LARGEST_ROUND = 1 << 24  # the file is padded to multiples of it
+
 
 class BuildMode(StrEnum):
     """What the output is; only executables are linked, position-independent (PIE) or not."""
@@ -149,6 +153,7 @@ class LinkOptions:
     ignore_package_data: bool = False  # -g: cgo directives in the archives are not read
 
     # Host objects and libraries.
+    compiler: tuple[str, ...] = ()  # -extld: a C++ compiler is asked for its static C++ library
     extldflags: tuple[str, ...] = ()  # -extldflags: read as after the LDFLAGS of the cgo packages
 
     # What is printed.
@@ -167,10 +172,22 @@ class LinkOptions:
 
     def __post_init__(self) -> None:
         """Check what the types cannot say; UsageError names the flag and the value."""
-        if self.round is not None and (self.round < 4096 or not _power_of_two(self.round)):
-            raise UsageError(f"invalid -R value {self.round:#x}: want a power of two from 0x1000")
-        if self.function_align and not _power_of_two(self.function_align):
-            raise UsageError(f"invalid -funcalign value {self.function_align}: want a power of two")
+        if self.round is not None and not (
+            4096 <= self.round <= LARGEST_ROUND and _power_of_two(self.round)
+        ):
+            raise UsageError(
+                f"invalid -R value {self.round:#x}: want a power of two from 0x1000 "
+                f"to {LARGEST_ROUND:#x}"
+            )
+        if self.function_align and not (
+            self.function_align <= 4096 and _power_of_two(self.function_align)
+        ):
+            raise UsageError(
+                f"invalid -funcalign value {self.function_align}: want a power of two up to 4096"
+            )
+        for flag, address in (("-T", self.text_address), ("-D", self.data_address)):
+            if address is not None and not 0 <= address < ADDRESS_LIMIT:
+                raise UsageError(f"invalid {flag} value {address:#x}: not below {ADDRESS_LIMIT:#x}")
         if self.data_address is not None and self.data_address % (self.round or 4096):
             raise UsageError(f"invalid -D value {self.data_address:#x}: not a multiple of -R")
         if self.benchmark not in ("", "cpu", "mem"):

@@ -131,7 +131,12 @@ def link(options: LinkOptions) -> LinkResult:
             return reach(program, [entry], slots, prune_weak_map=options.prune_weak_map)
 
         minos = options.macos or Version(*program.release.macos)
-        libraries = find_libraries(cgo, minos.encoded())
+        libraries = find_libraries(
+            cgo,
+            minos.encoded(),
+            options.extldflags,
+            options.compiler if inputs.host_objects else (),
+        )
         code, reached = link_host(inputs, program, cgo, libraries, find_live, problems)
         if options.dump_dependencies:
             print_dependencies(program, [entry], _exported(program, cgo, options))

@@ -100,7 +100,7 @@ class Cpu(Protocol):
     def va_list(self, memory: Any, address: int) -> tuple[list[int], list[bytes], int]:
         """The rest of a va_list: general and vector registers saved, address of the stack part."""
 
-    def start(self, pc: int, sp: int) -> None:
+    def start(self, memory: Any, pc: int, sp: int) -> None:
         """Begin at `pc` as the kernel does, with all other registers zero."""
 
     def set_thread_pointer(self, address: int) -> None:
@@ -252,8 +252,10 @@ class X86Cpu:
         vectors = [memory.read(saved + at, 16) for at in range(max(vector, 48), 176, 16)]
         return integers, vectors, stack
 
-    def start(self, pc: int, sp: int) -> None:
-        self._all.put(0, 0, 0, 0, 0, 0, 0, sp, 0, 0, 0, 0, 0, 0, 0, 0, pc, 2)
+    def start(self, memory: Any, pc: int, sp: int) -> None:
+        here = self.pc() if self.in_hook else pc
+        self._all.put(0, 0, 0, 0, 0, 0, 0, sp, 0, 0, 0, 0, 0, 0, 0, 0, here, 2)
+        self.jump(memory, pc, sp)
 
     def set_thread_pointer(self, address: int) -> None:
         self.uc.reg_write(x86_const.UC_X86_REG_GS_BASE, address)

@@ -132,7 +132,7 @@ class Scheduler:
             thread.frames.append(Frame(work, sp, return_address, low))
         elif isinstance(step, Enter):
             thread.frames.append(Frame(work, sp, return_address, 0))
-            cpu.start(step.pc, step.sp)
+            cpu.start(self.proc.memory, step.pc, step.sp)
         elif hasattr(step, "apply"):  # a register state to go on with
             self._functions.pop(id(work), None)
             step.apply(self.proc)

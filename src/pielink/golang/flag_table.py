@@ -210,7 +210,13 @@ GO_FLAGS: tuple[Flag, ...] = (
     _switch("dumpdep", "print the symbol dependency graph", "dump_dependencies"),
     _unused_switch("e", "pielink reports all errors of a pass, always"),
     _unused_value("extar", "program", "is for -buildmode=c-archive"),
-    _unused_value("extld", "linker", "names the external linker, which is never run", read_words),
+    _value(
+        "extld",
+        "compiler",
+        "a C++ compiler is asked for its static C++ library; it never links",
+        "compiler",
+        read_words,
+    ),
     _value(
         "extldflags",
         "flags",

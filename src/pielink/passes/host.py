@@ -203,7 +203,11 @@ def _find_open_names(
         if ordinal is None and directive is None and not weak:
             problems.add("undefined symbol", _referrer(code, row), name.decode("utf-8", "replace"))
             continue
-        code.imports[row] = (remote, -2 if ordinal is None else ordinal, weak or weak_library)
+        code.imports[row] = (
+            remote,
+            macho.BIND_SPECIAL_DYLIB_FLAT_LOOKUP if ordinal is None else ordinal,
+            weak or weak_library,
+        )
 
 
 def _referrer(code: HostCode, name: int) -> str:

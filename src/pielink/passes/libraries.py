@@ -7,18 +7,22 @@ other library has are then looked up in all images when the program runs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from pielink.errors import FormatError, LinkError, Problem, UsageError
-from pielink.formats import archive
+from pielink.formats import archive, macho
 from pielink.formats.bounds import as_bytes
 from pielink.formats.dylib import Library
 from pielink.golang.cgo import Cgo
 from pielink.native import ldflags, libraries, libsearch, system_libraries
 from pielink.native.ldflags import Input, Kind, LinkerFlags
+from pielink.native.toolchain import cxx_archives
 from pielink.tables import U1
+
+_CXX_LIBRARIES = ("c++", "c++abi", "stdc++")
 
 
 @dataclass
@@ -58,20 +62,31 @@ class Libraries:
         if not library:
             export = self.linked.find(b"_" + name.encode("utf-8", "surrogateescape"))
             if export is None:
-                return (-2, True) if name in self.flags.maybe_undefined else (None, False)
+                return self._unknown(name)
             library, weak = export.dylib.install_name, export.weak_import
         if library not in self.dylibs:
             self.dylibs.append(library)
         return self.dylibs.index(library) + 1, weak or library in self.weak
 
+    def _unknown(self, name: str) -> tuple[int | None, bool]:
+        """Leave to dyld what no stub lists, where the flags or libraries without a stub allow."""
+        optional = f"_{name}" in self.flags.maybe_undefined
+        if optional or self.flags.dynamic_lookup or self.linked.has_unlisted:
+            return macho.BIND_SPECIAL_DYLIB_FLAT_LOOKUP, optional
+        return None, False
 
-def find_libraries(cgo: Cgo, minos: int) -> Libraries:
+
+def find_libraries(
+    cgo: Cgo, minos: int, extra_flags: Sequence[str] = (), compiler: Sequence[str] = ()
+) -> Libraries:
     """Find what the linker flags name; `minos` is the deployment target as xxxx.yy.zz.
 
-    Raises LinkError for flags that cannot be obeyed and libraries that are not there.
+    `extra_flags` come after those of the cgo packages. `compiler` is the command that would link;
+    if it is one for C++, its C++ library is linked, too. Raises LinkError for flags that cannot be
+    obeyed and libraries that are not there.
     """
     try:
-        flags = ldflags.parse(cgo.ldflags)
+        flags = ldflags.parse([*cgo.ldflags, *extra_flags])
     except UsageError as error:
         raise LinkError([Problem(str(error))]) from None
     paths = libsearch.search_paths(
@@ -82,9 +97,21 @@ def find_libraries(cgo: Cgo, minos: int) -> Libraries:
         dylibs_first=flags.dylibs_first,
     )
     found = Libraries(flags, paths, cgo.dylibs, minos)
-    for wanted in dict.fromkeys(flags.inputs):
-        _add(found, wanted)
+    inputs = dict.fromkeys(flags.inputs)
+    if cgo.ldflags or extra_flags or compiler:
+        for wanted in _with_cxx_library(list(inputs), compiler):
+            _add(found, wanted)
     return found
+
+
+def _with_cxx_library(inputs: list[Input], compiler: Sequence[str]) -> list[Input]:
+    """The inputs with the C++ library that the compiler brings along in place of macOS's."""
+    if not any("++" in Path(word).name for word in compiler):
+        return inputs
+    archives = [Input(Kind.FILE, str(path)) for path in cxx_archives(compiler)]
+    system = [Input(Kind.LIBRARY, "c++")]
+    others = [i for i in inputs if i.kind is not Kind.LIBRARY or i.name not in _CXX_LIBRARIES]
+    return [*others, *(archives or system)]
 
 
 def _add(found: Libraries, wanted: Input) -> None:
