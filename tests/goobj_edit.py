@@ -143,6 +143,10 @@ class GoObject:
         at, form = FIELDS[block][field]
         struct.pack_into(form, self.body, self.record(block, row) + at, value)
 
+    def kind(self, number: int) -> int:
+        """The kind of a symbol, counted over all blocks."""
+        return self.body[self.block("symdef")[0] + number * BLOCKS["symdef"][1] + 10]
+
     @property
     def fingerprint(self) -> bytes:
         """The fingerprint of the package's export data."""

@@ -23,6 +23,9 @@ from goobj_edit import (
 
 Family = Callable[[list[Member], random.Random], None]
 
+FIRST_DWARF_KIND = 12
+INDEX_OF = {"reloc": "relocidx", "aux": "auxidx"}
+TRIES = 10
 HUGE = (0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x7FFFFFFE, 0x7FFFFFFB, 0x10000, 0xFFFF)
 HEADER_LINES = (
     b"main",
@@ -60,11 +63,34 @@ def _interesting(old: int, count: int, chance: random.Random) -> int:
     )
 
 
+def _piece(found: GoObject, index: str, chance: random.Random) -> tuple[int, int]:
+    """The range that a symbol which is not debug information has in what `index` counts."""
+    for _ in range(TRIES):
+        row = chance.randrange(max(1, found.block(index)[1] - 1))
+        if found.block(index)[1] > 1 and found.kind(row) < FIRST_DWARF_KIND:
+            start, end = (found.get(index, row + i, "value") for i in range(2))
+            if start < end:
+                return start, end
+    return 0, 0
+
+
+def _pick(found: GoObject, block: str, chance: random.Random) -> int:
+    """A record of a block, seldom one of debug information, which few passes look at."""
+    if block in INDEX_OF:
+        start, end = _piece(found, INDEX_OF[block], chance)
+        if start < end:
+            return chance.randrange(start, end)
+    rows = [chance.randrange(found.block(block)[1]) for _ in range(TRIES)]
+    if block in SYMBOL_BLOCKS:
+        rows.sort(key=lambda row: found.get(block, row, "kind") >= FIRST_DWARF_KIND)
+    return rows[0]
+
+
 def _change_field(found: GoObject, block: str, chance: random.Random) -> None:
     count = found.block(block)[1]
     if not count:
         return
-    row = chance.randrange(count)
+    row = _pick(found, block, chance)
     field = chance.choice(list(FIELDS[block]))
     if chance.random() < 0.3:
         value = found.get(block, chance.randrange(count), field)  # of another record
@@ -113,20 +139,18 @@ def text_header(members: list[Member], chance: random.Random) -> None:
 def contents(members: list[Member], chance: random.Random) -> None:
     """Change what symbols hold: code, types, function tables."""
     found = chance.choice(_objects(members))
-    start, size = found.block("data")
-    for _ in range(chance.choice((1, 4, 32)) if size else 0):
-        at = start + chance.randrange(size)
-        found.body[at] = chance.choice((0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)))
+    data = found.block("data")[0]
+    for _ in range(chance.choice((1, 4, 32))):
+        start, end = _piece(found, "dataidx", chance)
+        if start < end:
+            at = data + chance.randrange(start, end)
+            found.body[at] = chance.choice((0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)))
 
 
 def one_symbol(members: list[Member], chance: random.Random) -> None:
     """Overwrite the contents of one symbol with noise."""
     found = chance.choice(_objects(members))
-    count = found.block("dataidx")[1] - 1
-    if count < 1:
-        return
-    row = chance.randrange(count)
-    start, end = (found.get("dataidx", row + i, "value") for i in range(2))
+    start, end = _piece(found, "dataidx", chance)
     at = found.block("data")[0]
     noise = chance.randbytes(end - start) if chance.random() < 0.5 else b"\xff" * (end - start)
     found.body[at + start : at + end] = noise

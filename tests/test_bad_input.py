@@ -178,7 +178,11 @@ BAD_FLAGS = {
     "-X=name=value": "-X flag requires argument of the form importpath.name=value",
     "-nosuch": "flag provided but not defined: -nosuch",
     "-R=5": "invalid -R value 0x5: want a power of two from 0x1000",
-    "-funcalign=3": "invalid -funcalign value 3: want a power of two",
+    "-R=0x40000000": "invalid -R value 0x40000000: want a power of two from 0x1000 to 0x1000000",
+    "-funcalign=3": "invalid -funcalign value 3: want a power of two up to 4096",
+    "-funcalign=8192": "invalid -funcalign value 8192: want a power of two up to 4096",
+    "-T=0x7ffffffffffff000": "invalid -T value 0x7ffffffffffff000: not below 0x400000000000",
+    "-D=0x400000000000": "invalid -D value 0x400000000000: not below 0x400000000000",
 }
 
 

@@ -33,7 +33,7 @@ VICTIMS = (*["main"] * 6, *["example/part"] * 3, "internal/abi", "internal/bytea
 CPU_SECONDS = 20
 MEMORY = 4 << 30  # of address space: 1 GiB is what the linker reserves for its own tables
 RESIDENT = 700 << 20
-QUICK, THOROUGH = 25, 250  # cases of each family
+QUICK, THOROUGH = 18, 250  # cases of each family
 
 
 class Outcome(NamedTuple):

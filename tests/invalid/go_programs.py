@@ -237,6 +237,41 @@ CASES = [
         "invalid modinfo: invalid syntax",
     ),
     Case(
+        "modinfo with half a character",
+        configured('modinfo "\\ud800"'),
+        "importcfg:…: invalid modinfo: invalid syntax",
+        "invalid modinfo: invalid syntax",
+    ),
+    Case(
+        "modinfo with a byte too large",
+        configured('modinfo "\\777"'),
+        "importcfg:…: invalid modinfo: invalid syntax",
+        "invalid modinfo: invalid syntax",
+    ),
+    Case(
+        "file name with a zero byte",
+        configured("packagefile runtime=a\0b"),
+        'importcfg:…: invalid packagefile: syntax is "packagefile path=filename"',
+    ),
+    Case(
+        "-T without room for the headers",
+        sound("-T=0x1000"),
+        "-T: __TEXT would begin at 0x0, which is no multiple of a page above page 0; "
+        "try -T=0x1001000",
+    ),
+    Case(
+        "-T inside a page",
+        sound("-T=0x1001020"),
+        "-T: __TEXT would begin at 0x1000020, which is no multiple of a page above page 0; "
+        "try -T=0x1001000",
+    ),
+    Case(
+        "-D inside the text",
+        sound("-D=0x1001000"),
+        "-D: __DATA would begin at 0x1001000, but what is before it ends at 0x…; "
+        "choose a higher address",
+    ),
+    Case(
         "packageshlib",
         configured("packageshlib a=b"),
         "importcfg:…: packageshlib: Go shared libraries do not exist on macOS",

@@ -41,7 +41,7 @@ def _parse(lines: Iterable[str], path: str) -> ImportConfig:
             continue
         verb, _, rest = line.partition(" ")
         key, equals, value = rest.strip().partition("=")
-        if verb == "packagefile" and key and equals and value:
+        if verb == "packagefile" and key and equals and value and "\0" not in value:
             packages[key] = value
         elif verb == "packagefile":
             raise FormatError(
@@ -80,9 +80,11 @@ def unquote(text: str, where: str) -> str:
         simple, octal, byte, short, long = match.groups()
         if simple:
             return _SIMPLE[simple]
-        if octal or byte:
-            number = int(octal, 8) if octal else int(byte, 16)
-            return chr(number) if number < 0x80 else chr(0xDC00 + (number & 0xFF))
-        return chr(min(int(short or long, 16), 0x10FFFF))
+        number = int(octal, 8) if octal else int(byte or short or long, 16)
+        if (octal or byte) and number < 0x100:
+            return chr(number) if number < 0x80 else chr(0xDC00 + number)
+        if octal or number > 0x10FFFF or 0xD800 <= number < 0xE000:
+            raise FormatError("invalid modinfo: invalid syntax", where)
+        return chr(number)
 
     return _ESCAPE.sub(value, body)

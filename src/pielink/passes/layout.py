@@ -140,6 +140,11 @@ def lay_out(
             one.reserved2 = unit if one.flags & macho.S_ATTR_PURE_INSTRUCTIONS else 0
     code = Placed("__text", _CODE, text.align, 0, text.size + 1, text.rows, text.offset, {})
     base = text_address - header_room
+    if base < amd64.PAGE_SIZE or base % amd64.PAGE_SIZE:
+        message = (
+            f"-T: __TEXT would begin at {base:#x}, which is no multiple of a page above page 0"
+        )
+        raise LinkError([Problem(f"{message}; try -T={amd64.BASE_ADDRESS + header_room:#x}")])
     address = np.zeros(len(symbols), np.int64)
     section = np.zeros(len(symbols), np.uint8)
     table = _Table(address, section, rounding)
@@ -172,6 +177,9 @@ class _Table:
         """Begin a segment; one with a size is finished at once and has nothing in the file."""
         self.name, self.protection, self.flags = name, protection, flags
         self.start = self.next_address if address is None else address
+        if self.start < self.next_address:
+            message = f"-D: {name} would begin at {self.start:#x}, but what is before it ends at"
+            raise LinkError([Problem(f"{message} {self.next_address:#x}; choose a higher address")])
         self.offset, self.end, self.file_end = self.next_offset, self.start, self.start
         if size is not None:
             self.segment_rows.append((name, self.start, size, 0, 0, 0, 0, flags))
