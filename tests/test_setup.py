@@ -67,6 +67,21 @@ def test_every_command_has_help_with_an_example(
     assert "example" in capsys.readouterr().out
 
 
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"pielink {pielink.__version__}\n"
+
+
+def test_each_deliberate_difference_names_a_test_that_exists() -> None:
+    page = (ROOT / "docs" / "differences.md").read_text()
+    for section in page.split("\n## ")[1:]:
+        title, _, body = section.partition("\n")
+        named = re.findall(r"`(tests/test_\w+\.py)`(?:,\s+`(test_\w+)`)?", body)
+        assert named, title
+        for path, name in named:
+            assert f"def {name}" in (ROOT / path).read_text(), (title, path, name)
+
+
 def test_no_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert main(["nosuch"]) == 2

@@ -11,6 +11,7 @@ import sys
 from typing import NoReturn
 
 from pielink.errors import PielinkError, UsageError
+from pielink.version import __version__
 
 COMMANDS = {
     "build": "go build for macOS, with the link done by pielink",
@@ -29,7 +30,7 @@ def usage() -> str:
     rows = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
     return "\n".join(
         [
-            "usage: pielink COMMAND [ARG...]",
+            "usage: pielink COMMAND [ARG...] | --version",
             "",
             "Links macOS position-independent executables on any machine.",
             "",
@@ -51,6 +52,9 @@ def main(argv: list[str] | None = None) -> int:
     if not args or args[0] in ("-h", "--help", "help"):
         print(usage(), file=sys.stdout if args else sys.stderr)
         return 0 if args else 2
+    if args[0] in ("--version", "version"):
+        print(f"pielink {__version__}")
+        return 0
     if args[0] not in COMMANDS:
         print(f"pielink: unknown command {args[0]!r}\n\n{usage()}", file=sys.stderr)
         return 2

@@ -11,7 +11,9 @@ from pielink.inspect.difference import PARTS
 
 EPILOG = """\
 example:
-  go build -o theirs ./cmd/hello && pielink build -o ours ./cmd/hello && pielink diff theirs ours
+  GOOS=darwin GOARCH=amd64 go build -ldflags='-w -buildid=' -o theirs ./cmd/hello
+  pielink build -ldflags='-w -buildid=' -o ours ./cmd/hello
+  pielink diff theirs ours
 
 exit status: 0 if every difference is deliberate (docs/differences.md explains each by its id),
 1 if any is not or a file cannot be read, 2 for a wrong command line.
@@ -22,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line of `pielink diff`."""
     made = argparse.ArgumentParser(
         prog="pielink diff",
-        description="Compare two Mach-O files by header, load command, section, symbol, rebase, "
+        description="Compare two Mach-O files by header, load command, section, symbol, rebase,\n"
         "bind and export; print the first difference in each.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -39,14 +39,28 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--slide", type=_number, metavar="N", help="load N bytes above its base")
-    parser.add_argument("--seed", type=_number, metavar="N", help="the same run at every run")
-    parser.add_argument("--stats", action="store_true", help="tell on stderr what the run did")
     parser.add_argument(
-        "--env", action="append", default=[], metavar="NAME=VALUE", help="set a variable"
+        "--slide", type=_number, metavar="N", help="load N bytes above its base (default: random)"
     )
     parser.add_argument(
-        "--bind", choices=("now", "lazy"), default="now", help="when to bind function stubs"
+        "--seed",
+        type=_number,
+        metavar="N",
+        help="draw slide, scheduling, clocks and random numbers from N: every run is the same",
+    )
+    parser.add_argument("--stats", action="store_true", help="tell on stderr what the run did")
+    parser.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="set a variable of its environment",
+    )
+    parser.add_argument(
+        "--bind",
+        choices=("now", "lazy"),
+        default="now",
+        help="bind function stubs at load or at their first call (default: now)",
     )
     parser.add_argument("file", metavar="FILE", help="a Mach-O executable")
     parser.add_argument("args", nargs=argparse.REMAINDER, metavar="ARG", help="its arguments")
