@@ -25,7 +25,7 @@ from pielink.dyld.ragged import ranges
 
 I8 = npt.NDArray[np.int64]
 
-EXACT_UP_TO = 8  # groups of rows: all orders are looked at
+EXACT_UP_TO = 10  # groups of rows: all orders are looked at
 SEARCH_UP_TO = 128  # groups of rows
 LONGEST_MOVE = 8  # groups
 NEAREST_STARTS = 8
@@ -159,7 +159,7 @@ def _search(distance: I8, chains: list[I8]) -> list[I8]:
     """
     n = len(distance) - 1
     if n <= EXACT_UP_TO:
-        return [_shortest(distance)]
+        return [min(*chains, _shortest(distance), key=lambda chain: _length(distance, chain))]
     # Every group is reached once, all but one of them from another group.
     reached = (distance[:n, :n] + np.eye(n, dtype=np.int64) * KEEP_SYMBOL).min(axis=0)
     least = int(reached.sum() + (distance[n, :n] - reached).min())
@@ -174,18 +174,19 @@ def _search(distance: I8, chains: list[I8]) -> list[I8]:
 def _shortest(distance: I8) -> I8:
     """The shortest chain: over sets of groups, the shortest way through a set to each of it."""
     n = len(distance) - 1
-    far = np.int64(n * KEEP_SYMBOL * 2)
-    length = np.full((1 << n, n), far)
-    length[1 << np.arange(n), np.arange(n)] = distance[n, :n]
-    for done in range(1, 1 << n):
-        onward = (length[done][:, None] + distance[:n, :n]).min(axis=0)
-        left = np.flatnonzero(~done >> np.arange(n) & 1)
-        sets = done | 1 << left
-        length[sets, left] = np.minimum(length[sets, left], onward[left])
-    done, back = (1 << n) - 1, [int(length[-1].argmin())]
+    places, sets = np.arange(n), np.arange(1 << n)
+    size = np.bitwise_count(sets)
+    length = np.full((1 << n, n), n * KEEP_SYMBOL * 2)
+    length[1 << places, places] = distance[n, :n]
+    for done in range(1, n):
+        here = sets[size == done]
+        onward = (length[here][:, :, None] + distance[:n, :n]).min(axis=1)
+        which, to = np.nonzero(here[:, None] >> places & 1 == 0)
+        length[here[which] | 1 << to, to] = onward[which, to]
+    left, back = (1 << n) - 1, [int(length[-1].argmin())]
     while len(back) < n:
-        done &= ~(1 << back[-1])
-        back.append(int((length[done] + distance[:n, back[-1]]).argmin()))
+        left &= ~(1 << back[-1])
+        back.append(int((length[left] + distance[:n, back[-1]]).argmin()))
     return np.array(back[::-1])
 
 
