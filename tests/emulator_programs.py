@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import hashlib
 import importlib.metadata
+import importlib.util
 import os
 import subprocess
 import sys
@@ -139,6 +140,14 @@ exports:
 ...
 """)
     return out
+
+
+def zig_libsystem_stub() -> Path:
+    """The list of libSystem's symbols that the ziglang package brings along."""
+    found = importlib.util.find_spec("ziglang")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent / "lib" / "libc" / "darwin" / "libSystem.tbd"
 
 
 @dataclass(frozen=True)

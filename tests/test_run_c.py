@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 
 import pytest
-from emulator_programs import c_program, native_c_program, native_run, pielink_run
+from emulator_programs import (
+    c_program,
+    native_c_program,
+    native_run,
+    pielink_run,
+    zig_libsystem_stub,
+)
+
+from pielink.emulator.libsystem import LIBRARIES
 
 START = """\
 constructor 1 1 {first}
@@ -27,7 +36,7 @@ def test_constructors_thread_locals_and_exit_functions_in_order(arguments: list[
     assert ran.out == START.format(first=arguments[0] if arguments else "-")
 
 
-@pytest.mark.parametrize("name", ["run_printf", "run_threads", "run_library"])
+@pytest.mark.parametrize("name", ["run_printf", "run_threads", "run_library", "run_portable"])
 def test_output_is_the_native_one(name: str) -> None:
     native = native_run(native_c_program(name))
     ran = pielink_run(c_program(name))
@@ -90,3 +99,18 @@ def test_what_only_darwin_has(tmp_path: Path) -> None:
     assert [line for line in ran.out.splitlines() if not line.endswith(" ok")] == []
     assert len(ran.out.splitlines()) == 78
     assert (ran.status, ran.err) == (0, "")
+
+
+def test_every_emulated_symbol_exists_on_macos() -> None:
+    library = LIBRARIES["/usr/lib/libSystem.B.dylib"]
+    known = set(re.findall(r"[\w$.]+", zig_libsystem_stub().read_text()))
+    assert len(known) > 5000
+    assert [name for name in (*library.functions, *library.variables) if name not in known] == []
+
+
+def test_every_prototype_can_be_bound() -> None:
+    for library in LIBRARIES.values():
+        for function in library.functions.values():
+            if not function.raw:
+                assert function.parameter_kinds is not None
+                assert function.result_kind != "..."

@@ -174,9 +174,14 @@ class Function:
         """The machine type of the result."""
         return self._types[0]
 
+    @property
+    def parameter_kinds(self) -> list[str]:
+        """The machine types of the parameters."""
+        return self._types[1]
+
     def bind(self, proc: Process) -> Callable[[list[int], int], list[Any]]:
         """What turns the entry registers and stack pointer into the list of arguments."""
-        kinds, cpu = self._types[1], proc.cpu
+        kinds, cpu = self.parameter_kinds, proc.cpu
         if len(kinds) <= cpu.integer_arguments and all(kind in _CONVERTERS for kind in kinds):
             converters = [_CONVERTERS[kind] for kind in kinds]
             return lambda general, sp: [

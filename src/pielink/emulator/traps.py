@@ -13,13 +13,22 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from pielink.emulator.abi import Function
-from pielink.emulator.errors import EmulatorError, Errno, UnimplementedImportError
+from pielink.emulator.errors import (
+    EmulatorError,
+    Errno,
+    GuestExit,
+    GuestFault,
+    GuestKilled,
+    UnimplementedImportError,
+)
 from pielink.emulator.memory import EXECUTE
+from pielink.errors import PielinkError
 
 if TYPE_CHECKING:
     from pielink.emulator.process import Process
 
 _SIZE, _STEP = 0x10_0000, 16
+_ON_PURPOSE = (PielinkError, GuestExit, GuestFault, GuestKilled)
 _CALL_PRICE = 200  # nanoseconds, on the counting clock
 
 
@@ -113,7 +122,9 @@ class Traps:
                 deliver(proc, function, result, sp, back)
         except Errno as failure:
             deliver(proc, function, fail(proc, failure), sp, back)
-        except (ArithmeticError, MemoryError, ValueError, struct.error) as error:
+        except _ON_PURPOSE:
+            raise
+        except Exception as error:  # arguments that the function does not expect
             where = proc.dyld.describe(back)
             raise EmulatorError(
                 f"{trap.symbol} cannot handle its arguments ({error!r}); called from {where}"

@@ -117,7 +117,7 @@ def realloc(proc: Process, address: int, size: int) -> int:
     return fresh
 
 
-@libsystem("void free(void *)", "cfree")
+@libsystem("void free(void *)")
 def free(proc: Process, address: int) -> None:
     proc.state(Heap).free(address)
 
@@ -152,3 +152,43 @@ def malloc_size(proc: Process, address: int) -> int:
 @libsystem("size_t malloc_good_size(size_t)")
 def malloc_good_size(proc: Process, size: int) -> int:
     return _size_class(size)
+
+
+# -- malloc zones: there is one
+
+
+@libsystem("void *malloc_default_zone(void)", "malloc_zone_from_ptr")
+def malloc_default_zone(proc: Process) -> int:
+    return proc.state(Zone).address
+
+
+class Zone:
+    """The address that stands for the one zone."""
+
+    def __init__(self, proc: Process) -> None:
+        self.address = proc.allocate_data(16)
+
+
+@libsystem("void *malloc_zone_malloc(void *, size_t)")
+def malloc_zone_malloc(proc: Process, zone: int, size: int) -> int:
+    return malloc(proc, size)
+
+
+@libsystem("void *malloc_zone_calloc(void *, size_t, size_t)")
+def malloc_zone_calloc(proc: Process, zone: int, count: int, size: int) -> int:
+    return calloc(proc, count, size)
+
+
+@libsystem("void *malloc_zone_realloc(void *, void *, size_t)")
+def malloc_zone_realloc(proc: Process, zone: int, address: int, size: int) -> int:
+    return realloc(proc, address, size)
+
+
+@libsystem("void *malloc_zone_memalign(void *, size_t, size_t)")
+def malloc_zone_memalign(proc: Process, zone: int, alignment: int, size: int) -> int:
+    return aligned_alloc(proc, alignment, size)
+
+
+@libsystem("void malloc_zone_free(void *, void *)")
+def malloc_zone_free(proc: Process, zone: int, address: int) -> None:
+    free(proc, address)

@@ -175,7 +175,7 @@ def _of_descriptor(proc: Process, queue: Queue, fd: int, mask: int) -> list[byte
     return found
 
 
-@libsystem("int kevent(int, const void *, int, void *, int, const void *)", "kevent$NOCANCEL")
+@libsystem("int kevent(int, const void *, int, void *, int, const void *)")
 def kevent(
     proc: Process, fd: int, changes: int, count: int, out: int, room: int, timeout: int
 ) -> Any:

@@ -16,6 +16,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from pielink.emulator.cpu import encode_f80
 from pielink.emulator.libsystem.library import libsystem
 
 if TYPE_CHECKING:
@@ -166,3 +167,35 @@ def exp10(proc: Process, value: float) -> float:
         return math.pow(10.0, value)
     except OverflowError:
         return math.inf
+
+
+_lgamma = _host("lgamma", "double", 1, None)
+
+
+@libsystem("double lgamma_r(double, int *)")
+def lgamma_r(proc: Process, value: float, sign: int) -> float:
+    negative = value < 0 and value != math.floor(value) and math.floor(value) % 2 != 0
+    proc.memory.put_u32(sign, -1 if negative else 1)
+    return float(_lgamma(proc, value))
+
+
+@libsystem("double remquo(double, double, int *)")
+def remquo(proc: Process, value: float, other: float, out: int) -> float:
+    quotient = ctypes.c_int()
+    _LIBM.remquo.restype = ctypes.c_double
+    result = _LIBM.remquo(ctypes.c_double(value), ctypes.c_double(other), ctypes.byref(quotient))
+    proc.memory.put_u32(out, quotient.value)
+    return float(result)
+
+
+@libsystem("long double modfl(long double, long double *)")
+def modfl(proc: Process, value: float, out: int) -> float:
+    part, whole = math.modf(value)
+    significand, head = encode_f80(whole)
+    proc.memory.pack("<QH6x", out, significand, head)
+    return part
+
+
+@libsystem("int __fpclassifyl(long double)")
+def fpclassifyl(proc: Process, value: float) -> int:
+    return fpclassify(proc, value)

@@ -44,6 +44,21 @@ def dprintf(proc: Process, fd: int, template: int, rest: Variadic) -> Work:
     return write_all(proc, proc.state(Files).get(fd), text)
 
 
+@libsystem("int vdprintf(int, const char *, va_list)")
+def vdprintf(proc: Process, fd: int, template: int, rest: Variadic) -> Work:
+    return dprintf(proc, fd, template, rest)
+
+
+@libsystem("int printf_l(void *, const char *, ...)")
+def printf_l(proc: Process, locale: int, template: int, rest: Variadic) -> Any:
+    return printf(proc, template, rest)
+
+
+@libsystem("int fprintf_l(void *, void *, const char *, ...)")
+def fprintf_l(proc: Process, handle: int, locale: int, template: int, rest: Variadic) -> Any:
+    return fprintf(proc, handle, template, rest)
+
+
 def _bounded(proc: Process, out: int, size: int, template: int, rest: Variadic) -> int:
     text = format_printf(proc, proc.memory.string(template), rest)
     if size:

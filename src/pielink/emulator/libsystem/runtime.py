@@ -35,11 +35,6 @@ def assert_rtn(proc: Process, function: int, file: int, line: int, text: int) ->
     raise GuestKilled(SIGABRT, f"Assertion failed: ({what}), {place}\n{proc.scheduler.dump()}")
 
 
-@libsystem("void __chk_fail_overflow(void)", "__chk_fail_overlap")
-def chk_fail(proc: Process) -> None:
-    raise GuestKilled(SIGABRT, f"buffer overflow detected\n{proc.scheduler.dump()}")
-
-
 @libsystem.raw("____chkstk_darwin")
 def chkstk(proc: Process) -> None:
     """Touches the stack pages below: they are all mapped. All registers stay."""
@@ -90,6 +85,11 @@ def block_release(proc: Process, block: int) -> Work:
             yield Call(memory.u64(memory.u64(block + 24) + 24), block)
         proc.state(Heap).free(block)
     return 0
+
+
+@libsystem("void dispatch_once(long *, void *)")
+def dispatch_once(proc: Process, predicate: int, block: int) -> Work:
+    return dispatch_once_f(proc, predicate, block, proc.memory.u64(block + 16))
 
 
 @libsystem("void dispatch_once_f(long *, void *, void *)")

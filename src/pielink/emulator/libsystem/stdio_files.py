@@ -60,7 +60,7 @@ def fdopen(proc: Process, fd: int, mode: int) -> int:
     return proc.state(Streams).add(fd, LINE if is_terminal(proc, fd) else FULL).handle
 
 
-@libsystem("void *freopen(const char *, const char *, void *)", "freopen$DARWIN_EXTSN")
+@libsystem("void *freopen(const char *, const char *, void *)")
 def freopen(proc: Process, path: int, mode: int, handle: int) -> Work:
     stream, files = proc.state(Streams).get(handle), proc.state(Files)
     yield from flush(proc, stream)

@@ -123,12 +123,6 @@ def memchr(proc: Process, address: int, byte: int, size: int) -> int:
     return 0
 
 
-@libsystem("void *memrchr(const void *, int, size_t)")
-def memrchr(proc: Process, address: int, byte: int, size: int) -> int:
-    at = proc.memory.read(address, size).rfind(byte & 0xFF)
-    return 0 if at < 0 else address + at
-
-
 @libsystem("void *memmem(const void *, size_t, const void *, size_t)")
 def memmem(proc: Process, big: int, big_size: int, little: int, little_size: int) -> int:
     at = proc.memory.read(big, big_size).find(proc.memory.read(little, little_size))
@@ -417,3 +411,32 @@ def strerror(proc: Process, number: int) -> int:
     address = proc.state(ErrorText).address
     proc.memory.write(address, message(number).encode()[:127] + b"\0")
     return address
+
+
+def _first_set(value: int) -> int:
+    return (value & -value).bit_length()
+
+
+@libsystem("int ffs(int)")
+def ffs(proc: Process, value: int) -> int:
+    return _first_set(value)
+
+
+@libsystem("int ffsl(long)", "ffsll")
+def ffsl(proc: Process, value: int) -> int:
+    return _first_set(value)
+
+
+@libsystem("int fls(unsigned int)")
+def fls(proc: Process, value: int) -> int:
+    return value.bit_length()
+
+
+@libsystem("int flsl(unsigned long)", "flsll")
+def flsl(proc: Process, value: int) -> int:
+    return value.bit_length()
+
+
+@libsystem("int timingsafe_bcmp(const void *, const void *, size_t)")
+def timingsafe_bcmp(proc: Process, one: int, other: int, size: int) -> int:
+    return int(proc.memory.read(one, size) != proc.memory.read(other, size))

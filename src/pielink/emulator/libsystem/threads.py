@@ -255,6 +255,33 @@ def sched_get_priority_max(proc: Process, policy: int) -> int:
     return 47
 
 
+@libsystem("int pthread_setcancelstate(int, int *)", "pthread_setcanceltype")
+def pthread_setcancelstate(proc: Process, state: int, old: int) -> None:
+    if old:
+        proc.memory.put_u32(old, 1)
+
+
+@libsystem("void pthread_testcancel(void)")
+def pthread_testcancel(proc: Process) -> None:
+    """No thread is ever cancelled: pthread_cancel is not emulated."""
+
+
+@libsystem("int pthread_atfork(void *, void *, void *)")
+def pthread_atfork(proc: Process, prepare: int, parent: int, child: int) -> None:
+    """fork fails."""
+
+
+@libsystem("int pthread_getschedparam(pthread_t, int *, void *)")
+def pthread_getschedparam(proc: Process, handle: int, policy: int, out: int) -> None:
+    proc.memory.put_u32(policy, 1)
+    proc.memory.pack("<ii", out, 31, 0)
+
+
+@libsystem("int pthread_setschedparam(pthread_t, int, const void *)")
+def pthread_setschedparam(proc: Process, handle: int, policy: int, parameters: int) -> None:
+    """Threads take turns whatever their priority."""
+
+
 # -- specific data
 
 
