@@ -10,10 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lief
 import pytest
 from go_inputs import CACHE, EXAMPLES, go_environment, goroot, locked
 
 from pielink.check import check
+
+FOUNDATION = "/System/Library/Frameworks/Foundation.framework/Versions/C/Foundation"
 
 
 def command(argv: list[str], environment: dict[str, str]) -> None:
@@ -71,8 +74,10 @@ def run(argv: list[str]) -> tuple[int, str, str]:
 
 
 PROGRAMS = (
+    ("cgo-callbacks", ("one", "two")),
     ("cgo-lua", ()),
     pytest.param("cgo-zstd", (), marks=pytest.mark.slow),
+    pytest.param("cgo-cxx", (), marks=pytest.mark.slow),  # zig builds libc++ first
 )
 
 
@@ -82,6 +87,33 @@ def test_the_output_is_that_of_the_native_build(name: str, arguments: tuple[str,
     assert run([*emulator, *arguments]) == run([str(native(name)), *arguments])
 
 
-@pytest.mark.parametrize("name", ["cgo-callbacks", "cgo-lua", "cgo-zstd"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("cgo-callbacks", "cgo-lua", "cgo-zstd", "cgo-objc"),
+        pytest.param("cgo-cxx", marks=pytest.mark.slow),
+    ],
+)
 def test_the_file_keeps_the_rules_of_dyld(name: str) -> None:
     assert check(linked(name)) == []
+
+
+def test_objective_c_metadata_keeps_its_sections_and_flags() -> None:
+    fat = lief.MachO.parse(str(linked("cgo-objc")))
+    assert fat is not None
+    binary = fat.at(0)
+    sections = {section.name: section for section in binary.sections}
+    wanted = (
+        "__objc_classlist",
+        "__objc_catlist",
+        "__objc_selrefs",
+        "__objc_imageinfo",
+        "__cfstring",
+    )
+    assert set(wanted) <= set(sections)
+    for name in ("__objc_classlist", "__objc_catlist", "__objc_selrefs"):
+        assert sections[name].flags & 0x10000000, name  # S_ATTR_NO_DEAD_STRIP
+    assert sections["__objc_classlist"].size == 8
+    assert FOUNDATION in {str(library.name) for library in binary.libraries}
+    bound = {str(each.symbol.name) for each in binary.bindings}
+    assert {"_OBJC_CLASS_$_NSString", "___CFConstantStringClassReference", "_objc_msgSend"} <= bound
