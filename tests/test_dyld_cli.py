@@ -96,6 +96,13 @@ def test_summary_of_chained_fixups(capsys):
     assert "(arm64):" in text
 
 
+def test_chained_files_say_where_their_fixups_are_to_be_seen(capsys):
+    path = linked("program.cc", "arm64", "chained")
+    for option in ("--rebase", "--opcodes"):
+        assert "chained: --fixups shows them" in run(capsys, option, path)
+    assert "--fixups shows them" not in run(capsys, "--fixups", path)
+
+
 def test_opcodes_have_stream_offsets(capsys):
     path = go_program()
     lines = run(capsys, "--opcodes", "--rebase", path).splitlines()

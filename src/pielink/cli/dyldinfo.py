@@ -379,6 +379,8 @@ def main(argv: list[str]) -> int:
         for name, table in _selected(file, options):
             print(f"\n{name.replace('_', ' ')}:")
             print("\n".join(table.text()))
+        if "chained" in file.parts and not options.fixups and not options.exports:
+            print("\nthe fixups of this file are chained: --fixups shows them")
     return 0
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain as chained
 from typing import NamedTuple
 
 import numpy as np
@@ -29,14 +28,15 @@ EXACT_UP_TO = 10  # groups of rows: all orders are looked at
 SEARCH_UP_TO = 128  # groups of rows
 LONGEST_MOVE = 8  # groups
 NEAREST_STARTS = 8
+IMPROVED_STARTS = 4
 KEEP_SYMBOL = 1 << 20  # a distance that no search accepts where it can be avoided
 
 
 def good_orders(rows: Rows) -> list[I8]:
     """Permutations (n,) of the rows (n >= 1, BIND in ascending order of location), to choose from.
 
-    The first keeps the rows of a group in ascending order, so that repeats can cover them. The
-    second, if there is one, also weighs moving single rows.
+    The first ones keep the rows of a group in ascending order, so that repeats can cover them; for
+    few rows there are also some that move single rows.
     """
     order, symbol = _by_group(rows)
     starts = np.flatnonzero(_group_starts(rows[order], symbol[order]))
@@ -163,12 +163,11 @@ def _search(distance: I8, chains: list[I8]) -> list[I8]:
     # Every group is reached once, all but one of them from another group.
     reached = (distance[:n, :n] + np.eye(n, dtype=np.int64) * KEEP_SYMBOL).min(axis=0)
     least = int(reached.sum() + (distance[n, :n] - reached).min())
-    found = []
-    for start in chained(chains, _nearest(distance)):
-        found.append(start if _length(distance, start) <= least else _improved(start, distance))
-        if _length(distance, found[-1]) <= least:
-            return [found[-1]]
-    return found
+    for best in chains:
+        if _length(distance, best) <= least:
+            return [best]
+    starts = sorted((*chains, *_nearest(distance)), key=lambda chain: _length(distance, chain))
+    return [_improved(start, distance) for start in starts[:IMPROVED_STARTS]]
 
 
 def _shortest(distance: I8) -> I8:

@@ -126,8 +126,8 @@ class _Links:
 
 
 _EMPTY = np.zeros(0, np.int64)
-NONE = _Links(_EMPTY, _EMPTY, _EMPTY.view(np.uint64), _EMPTY)
-ANY_FORMAT = macho.DYLD_CHAINED_PTR_64  # to take apart no words at all
+_NO_LINKS = _Links(_EMPTY, _EMPTY, _EMPTY.view(np.uint64), _EMPTY)
+_ANY_FORMAT = macho.DYLD_CHAINED_PTR_64  # to take apart no words at all
 
 
 def decode(payload: bytes, segments: Rows, contents: Sequence[bytes], base: int) -> Chains:
@@ -145,8 +145,10 @@ def decode(payload: bytes, segments: Rows, contents: Sequence[bytes], base: int)
         raise fail("compressed symbol names are not supported", 24)
     imports, names = _imports(payload, header)
     pointer_format, page_size, starts = _starts(payload, header, segments, base)
-    links = _walk(starts, contents, page_size, FORMATS[pointer_format]) if pointer_format else NONE
-    parts = _parts(links.word, FORMATS.get(pointer_format, FORMATS[ANY_FORMAT]), base)
+    links = (
+        _walk(starts, contents, page_size, FORMATS[pointer_format]) if pointer_format else _NO_LINKS
+    )
+    parts = _parts(links.word, FORMATS.get(pointer_format, FORMATS[_ANY_FORMAT]), base)
     lost = np.flatnonzero(parts.bind & (parts.index >= len(imports)))
     if len(lost):
         raise fail("a bind names an import that is not there", links.blame[lost[0]])
@@ -312,7 +314,7 @@ def _walk(
 
 
 def _by_location(found: list[_Links]) -> _Links:
-    columns = [(each.segment, each.offset, each.word, each.blame) for each in (NONE, *found)]
+    columns = [(each.segment, each.offset, each.word, each.blame) for each in (_NO_LINKS, *found)]
     joined = [np.concatenate(column) for column in zip(*columns, strict=True)]
     order = np.lexsort((joined[1], joined[0]))
     return _Links(*(column[order] for column in joined))
