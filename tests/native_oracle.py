@@ -17,7 +17,7 @@ from pielink.native import diagnose, prepare
 from pielink.native.diagnose import Where
 from pielink.native.prepare import Prepared
 from pielink.native.tables import NONE
-from pielink.native.tlv import template_start
+from pielink.native.tlv import in_template
 
 MADE_BY_THE_LINKER = (b"___dso_handle", b"__mh_execute_header")
 
@@ -146,6 +146,7 @@ def addresses(found: Prepared, planned: HostFixups, linked: Linked) -> Addresses
     atom = atom_addresses(found, linked)
     name = np.full(len(found.names), linked.header, np.int64)
     known = found.live & (atom != NONE)
-    template = template_start(found.host, found.atoms, atom, known)
+    initial = atom[in_template(found.host, found.atoms) & known]
+    template = int(initial.min()) if len(initial) else 0
     slots = slot_addresses(found, planned, linked, atom)
     return Addresses(atom=atom, name=name, tlv_template=template, **slots)

@@ -100,10 +100,6 @@ def test_the_thread_local_template() -> None:
     firsts = [template[kind[template] == each][0] for each in (0x11, 0x12)]
     assert [int(atoms.align[row]) for row in firsts] == [6, 6]
     assert (atoms.align[kind == 0x13] >= 3).all()
-    address = np.zeros(len(atoms), np.int64)
-    address[template] = 0x1000 + 64 * np.arange(len(template))
-    assert tlv.template_start(host, atoms, address, found.live) == 0x1000
-    assert tlv.template_start(host, atoms, address, np.zeros(len(atoms), np.bool_)) == 0
 
 
 def image_info(flags: int) -> bytes:

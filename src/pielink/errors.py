@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -73,11 +72,3 @@ class Problems:
         """Raise LinkError with every problem noted so far."""
         if self._found:
             raise LinkError(self._found)
-
-
-@contextmanager
-def collected() -> Iterator[Problems]:
-    """Yield a collector; at the end of the block raise LinkError if it holds anything."""
-    problems = Problems()
-    yield problems
-    problems.raise_if_any()

@@ -20,10 +20,9 @@ POINTER_SIZE = 8
 PAGE_SIZE = 4096
 HEADER_ROOM = 4096  # bytes kept at the start of __TEXT for the header and the load commands
 BASE_ADDRESS = 0x1000000  # of __TEXT, and so the size of __PAGEZERO, unless -T says otherwise
-MIN_ALIGN, MAX_ALIGN, FUNCTION_ALIGN = 1, 32, 32  # bytes
+FUNCTION_ALIGN = 32  # bytes
 CODE_PADDING = 0xCC  # INT3: falling into the gap between two functions traps
 TLS_OFFSET = 0x30  # of Go's g from the thread's GS base: a pthread key that the runtime reserves
-NEEDS_SIGNATURE = False  # the kernel runs unsigned amd64 programs
 
 ENTRY_SYMBOL = "_rt0_amd64_darwin"
 

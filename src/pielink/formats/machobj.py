@@ -77,11 +77,6 @@ class MachObject:
     data_in_code: Rows
     linker_options: tuple[tuple[bytes, ...], ...]
 
-    def section_title(self, row: int) -> str:
-        """Return `segment,section` for messages."""
-        section = self.sections[row]
-        return f"{section['segname'].decode('latin-1')},{section['sectname'].decode('latin-1')}"
-
     def symbol_name(self, row: int) -> bytes:
         """Return the name of one symbol, for messages and lookups of single names."""
         symbol = self.symbols[row]

@@ -15,8 +15,7 @@ import numpy as np
 from pielink.errors import LinkError, Problem
 from pielink.tables import I8, U1
 
-PART, PARTS = 256, 16
-BUCKET = PART * PARTS
+PART, PARTS = 256, 16  # bytes of code; parts of a bucket
 
 
 def findfunctab(entry: I8, end: int) -> U1:

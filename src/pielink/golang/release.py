@@ -22,7 +22,6 @@ class Release:
 
     name: str
     reloc_initorder: int  # R_INITORDER
-    reloc_addrcuoff: int  # R_ADDRCUOFF
     flag2_linkname_std: int  # bit in Slots.flags2: pushed to the standard library; 0: unknown
     flag2_abi_wrapper: int  # bit in Slots.flags2
     type_links: bool  # typelink and itablink tables are sections; later they lie among the types
@@ -75,8 +74,24 @@ def _runtime_packages(release: str) -> frozenset[str]:
 RELEASES = {
     r.name: r
     for r in (
-        Release("1.26", 99, 95, 0, 32, True, (12, 0, 0), (12, 0, 0)),
-        Release("1.27", 102, 98, 32, 64, False, (13, 0, 0), (26, 2, 0)),
+        Release(
+            "1.26",
+            reloc_initorder=99,
+            flag2_linkname_std=0,
+            flag2_abi_wrapper=32,
+            type_links=True,
+            macos=(12, 0, 0),
+            sdk=(12, 0, 0),
+        ),
+        Release(
+            "1.27",
+            reloc_initorder=102,
+            flag2_linkname_std=32,
+            flag2_abi_wrapper=64,
+            type_links=False,
+            macos=(13, 0, 0),
+            sdk=(26, 2, 0),
+        ),
     )
 }
 

@@ -16,7 +16,7 @@ import numpy as np
 from pielink.formats import macho
 from pielink.native.atoms import section_type
 from pielink.native.tables import Atoms, Host
-from pielink.tables import I8, Bool
+from pielink.tables import Bool
 
 TEMPLATE_TYPES = (macho.S_THREAD_LOCAL_REGULAR, macho.S_THREAD_LOCAL_ZEROFILL)
 DESCRIPTOR_ALIGN = 3  # log2: two pointers and a word, whatever the object says
@@ -43,9 +43,3 @@ def align(host: Host, atoms: Atoms, live: Bool) -> Atoms:
     descriptors = kind == macho.S_THREAD_LOCAL_VARIABLES
     aligned[descriptors] = np.maximum(aligned[descriptors], DESCRIPTOR_ALIGN)
     return replace(atoms, align=aligned)
-
-
-def template_start(host: Host, atoms: Atoms, address: I8, live: Bool) -> int:
-    """Return the address at which the template begins; 0 without thread-locals."""
-    rows = in_template(host, atoms) & live
-    return int(address[rows].min()) if rows.any() else 0

@@ -2,8 +2,9 @@
 
 A Mach-O file starts with a `mach_header_64` and the load commands, in the room that the layout
 left before the first section. `__LINKEDIT` follows the last other segment; in it lie, each at a
-multiple of 8 bytes, the dyld info streams, then the symbol table, the indirect symbol table, the
-strings, and, at a multiple of 16, the code signature. Nothing follows.
+multiple of 8 bytes, the dyld info streams, then the symbol table, the indirect symbol table and the
+strings. It ends at a multiple of 16, where codesign puts a signature: the kernel runs amd64
+programs without one, and none is made here.
 
 The order of the load commands is that of cmd/link/internal/ld/macho.go (machowrite, asmbMacho).
 """
@@ -52,17 +53,12 @@ class Part(NamedTuple):
 
 @record
 class Linkedit:
-    """The `__LINKEDIT` segment without the code signature."""
+    """The `__LINKEDIT` segment."""
 
     address: int
     offset: int  # in the file
     content: bytes  # a multiple of END_ALIGN bytes
     parts: dict[str, Part]  # fields of DyldInfo, then "symbols", "indirect" and "strings"
-
-    @property
-    def end(self) -> int:
-        """Where a code signature goes: position in the file."""
-        return self.offset + len(self.content)
 
 
 @record
@@ -75,7 +71,6 @@ class Description:
     minos: Version
     sdk: Version
     uuid: bytes | None  # 16 bytes; None leaves LC_UUID out
-    signature_size: int = 0  # bytes; 0 leaves LC_CODE_SIGNATURE out
 
 
 def header_room(dylibs: list[str], sections: int = GO_SECTIONS) -> int:
@@ -126,7 +121,7 @@ def headers(layout: Layout, data: Linkedit, table: SymbolTable, about: Descripti
     """
     commands = [
         *segment_commands(layout),
-        _linkedit_segment(data, about.signature_size),
+        _linkedit_segment(data),
         _build_version(about),
         _entry_point(about),
         *_linkedit_commands(data, table, about.pie),
@@ -135,9 +130,6 @@ def headers(layout: Layout, data: Linkedit, table: SymbolTable, about: Descripti
     ]
     if about.uuid is not None:
         commands.append(command(macho.UUID_COMMAND, macho.LC_UUID, uuid=np.void(about.uuid)))
-    if about.signature_size:
-        place = {"dataoff": data.end, "datasize": about.signature_size}
-        commands.append(command(macho.LINKEDIT_DATA_COMMAND, macho.LC_CODE_SIGNATURE, **place))
     result = _mach_header(commands, _flags(layout, table, about.pie)) + b"".join(commands)
     _check_room(layout, len(result))
     return result
@@ -213,8 +205,8 @@ def _section_records(layout: Layout) -> npt.NDArray[Any]:
     return records
 
 
-def _linkedit_segment(data: Linkedit, signature_size: int) -> bytes:
-    size = len(data.content) + signature_size
+def _linkedit_segment(data: Linkedit) -> bytes:
+    size = len(data.content)
     return command(
         macho.SEGMENT_COMMAND_64,
         macho.LC_SEGMENT_64,
