@@ -112,7 +112,7 @@ def test_objective_c_metadata_keeps_its_sections_and_flags() -> None:
     )
     assert set(wanted) <= set(sections)
     for name in ("__objc_classlist", "__objc_catlist", "__objc_selrefs"):
-        assert sections[name].flags & 0x10000000, name  # S_ATTR_NO_DEAD_STRIP
+        assert sections[name].has(lief.MachO.Section.FLAGS.NO_DEAD_STRIP), name
     assert sections["__objc_classlist"].size == 8
     assert FOUNDATION in {str(library.name) for library in binary.libraries}
     bound = {str(each.symbol.name) for each in binary.bindings}

@@ -63,7 +63,8 @@ def prepare(
 ) -> Prepared:
     """Run the passes; `roots` are the names that the rest of the link needs from the objects.
 
-    See gather.gather for `contents` and `base`, atoms.split for `whole`. Raises FormatError for
+    See gather.gather for `contents` and `base`, atoms.split for `whole`; literals stay as they are
+    if all files are whole. Raises FormatError for
     the first malformed input; what is wrong between inputs goes into `problems`.
     """
     host = gather.gather(files, contents, base)
@@ -72,8 +73,9 @@ def prepare(
     pieces, names = symbols.allocate_commons(host, pieces, names)
     rows = symbols.settle(relocs.normalise(host, pieces, placement, names), names)
     frames, rows = ehframe.parse(host, pieces, rows)
-    canonical = literals.merge(host, pieces, rows)
-    pieces, rows, names = literals.apply(pieces, rows, names, canonical)
+    if whole is None or not whole.all():
+        canonical = literals.merge(host, pieces, rows)
+        pieces, rows, names = literals.apply(pieces, rows, names, canonical)
     entries = unwind.collect(host, pieces, rows, frames)
     wanted = [names.row[name] for name in roots if name in names.row]
     starts = names.atom[wanted]

@@ -94,7 +94,6 @@ def read_host_objects(
 
 def is_plain(files: list[MachObject]) -> bool:
     """Whether Go's own linker could link the objects, and lose nothing."""
-    defined: set[bytes] = set()
     for file in files:
         sections, symbols = file.sections, file.symbols
         loaded = sections[~np.isin(sections["sectname"], [b"__eh_frame", b"__compact_unwind"])]
@@ -106,11 +105,6 @@ def is_plain(files: list[MachObject]) -> bool:
         undefined = (symbols["type"] & macho.N_TYPE) == macho.N_UNDF
         if (external & undefined & (symbols["value"] > 0)).any():  # commons
             return False
-        weak = external & ~undefined & ((symbols["desc"] & macho.N_WEAK_DEF) != 0)
-        names = {file.symbol_name(row) for row in np.flatnonzero(weak).tolist()}
-        if names & defined:  # one of several definitions counts
-            return False
-        defined |= names
     return True
 
 
