@@ -164,6 +164,12 @@ def test_rows_that_chains_cannot_express(name):
         encode(rebases, binds)
 
 
+def test_each_rebase_needs_a_target():
+    rows, none = np.zeros(1, REBASE), columns([])[0]
+    with pytest.raises(DyldInfoError, match="0 targets for 1 rebases"):
+        chained.encode(rows, np.zeros(0, np.uint64), none, [], SEGMENTS, BASE)
+
+
 places = st.tuples(st.sampled_from([2, 3]), st.integers(0, 2 * PAGE // 8 - 1).map(lambda i: 8 * i))
 targets = st.tuples(st.integers(0, 255), st.integers(0, 2**35)).map(
     lambda pair: pair[0] << 56 | pair[1] + BASE

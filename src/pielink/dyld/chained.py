@@ -105,24 +105,29 @@ def encode(
     """
     if pointer_format not in FORMATS or page_size not in PAGE_SIZES:
         raise DyldInfoError(f"pointer format {pointer_format}, page size {page_size:#x}")
+    if len(targets) != len(rebases):
+        raise DyldInfoError(f"{len(targets)} targets for {len(rebases)} rebases")
     bind_writer.check_rows(binds, names)
     imports, index, embedded = _imports(binds)
-    words = np.concatenate(
-        [
-            _rebase_words(targets, base if pointer_format == FORMATS[1] else 0),
-            _bind_words(index, embedded),
-        ]
+    counted_from = base if pointer_format == macho.DYLD_CHAINED_PTR_64_OFFSET else 0
+    words = np.append(
+        _rebase_words(targets.astype(np.uint64), counted_from), _bind_words(index, embedded)
     )
     segment, offset, order = _locations(rebases, binds, words, segments)
     _check_places(segment, offset, segments, page_size)
-    step = np.zeros(len(offset), np.int64)
-    page = offset // page_size
-    chained = np.flatnonzero((segment[1:] == segment[:-1]) & (page[1:] == page[:-1]))
-    step[chained] = (offset[chained + 1] - offset[chained]) // STRIDE
-    word = words[order] | step.view(np.uint64) << np.uint64(NEXT_SHIFT)
+    word = words[order] | _next(segment, offset, page_size) << np.uint64(NEXT_SHIFT)
     starts = _starts_in_image(segment, offset, segments, base, pointer_format, page_size)
     payload = _payload(starts, imports, names)
     return Chained(payload, segment.astype(np.uint8), offset.view(np.uint64), word)
+
+
+def _next(segment: I8, offset: I8, page_size: int) -> U8:
+    """Distance of each fixup to the next one on its page in units of STRIDE, 0 at the last."""
+    step = np.zeros(len(offset), np.uint64)
+    page = offset // page_size
+    chained = np.flatnonzero((segment[1:] == segment[:-1]) & (page[1:] == page[:-1]))
+    step[chained] = (offset[chained + 1] - offset[chained]) // STRIDE
+    return step
 
 
 def _imports(binds: Rows) -> tuple[Rows, I8, I8]:

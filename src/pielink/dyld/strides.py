@@ -101,7 +101,7 @@ def _ascending_costs(gap: I8) -> I8:
 
 
 def _stretches(tokens: npt.NDArray[np.uint16], period: int) -> _Stretches:
-    """The longest stretches of this period, two rounds at least."""
+    """The longest stretches of this period, two rounds at least; neighbours may overlap."""
     equal = np.zeros(len(tokens) - period + 2, np.bool_)
     np.equal(tokens[:-period], tokens[period:], out=equal[1:-1])
     edges = np.flatnonzero(equal[1:] != equal[:-1])
@@ -113,27 +113,28 @@ def _stretches(tokens: npt.NDArray[np.uint16], period: int) -> _Stretches:
 
 def _profitable(stretches: _Stretches, offset: I8, cost: I8) -> _Stretches:
     """The stretches that save bytes, each without what the one before it takes."""
-    first, count, period = stretches.first, stretches.count, stretches.period
-    for _ in range(2):
-        saved = _saved(first, count, period, offset, cost)
-        keep = np.flatnonzero(saved >= MARGIN)
-        first, count, period = first[keep], count[keep], period[keep]
-        stop = first + count
-        begin = np.maximum(first, np.append(0, stop[:-1]) + 1)
-        begin[:1] = first[:1]
-        count = stop - begin
-        first = begin
-        enough = np.flatnonzero(count >= 2 * period)
-        first, count, period = first[enough], count[enough], period[enough]
-    saved = _saved(first, count, period, offset, cost)
-    keep = np.flatnonzero(saved >= MARGIN)
-    return _Stretches(first[keep], count[keep], period[keep])
+    some = _only(stretches, _saved(stretches, offset, cost) >= MARGIN)
+    stop = some.first + some.count
+    first = some.first.copy()
+    first[1:] = np.maximum(first[1:], stop[:-1] + 1)
+    rest = _Stretches(first, stop - first, some.period)
+    rest = _only(rest, rest.count >= 2 * rest.period)
+    return _only(rest, _saved(rest, offset, cost) >= MARGIN)
 
 
-def _saved(first: I8, count: I8, period: I8, offset: I8, cost: I8) -> I8:
-    """Bytes that taking each stretch apart saves, estimated: (n,)."""
+def _only(stretches: _Stretches, which: npt.NDArray[np.bool_]) -> _Stretches:
+    return _Stretches(stretches.first[which], stretches.count[which], stretches.period[which])
+
+
+def _saved(stretches: _Stretches, offset: I8, cost: I8) -> I8:
+    """Bytes that taking each stretch apart saves, estimated: (n,).
+
+    cost: (n + 1,) what the locations in front of each take in ascending order.
+    """
+    first, period = stretches.first, stretches.period
+    last = first + stretches.count - 1
     stride = offset[first + period] - offset[first]
-    one = 1 + leb128.uleb_sizes(count // period + 1) + leb128.uleb_sizes(stride)
-    back = 1 + leb128.uleb_sizes(offset[first + count - 1])
-    saved: I8 = cost[first + count - 1] - cost[first] - period * one - (period - 1) * back
+    one = 1 + leb128.uleb_sizes(stretches.count // period + 1) + leb128.uleb_sizes(stride)
+    back = 1 + leb128.uleb_sizes(offset[last])
+    saved: I8 = cost[last] - cost[first] - period * one - (period - 1) * back
     return saved
