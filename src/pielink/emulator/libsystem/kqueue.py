@@ -1,8 +1,8 @@
 """kqueue over the host's epoll.
 
-A descriptor is registered once with epoll, for all its filters together, edge-triggered when all
-of them have EV_CLEAR. User events (EVFILT_USER) are kept by the emulator. Other filters fail with
-ENOTSUP, which a program sees as an error of its own.
+A file is registered once with epoll, for all filters of its descriptors (dup makes several)
+together, edge-triggered when all of them have EV_CLEAR. User events (EVFILT_USER) are kept by the
+emulator. Other filters fail with ENOTSUP, which a program sees as an error of its own.
 
 Source: <sys/event.h>.
 """
@@ -45,7 +45,7 @@ class Queue:
 
     epoll: select.epoll
     watched: dict[int, dict[int, _Filter]] = field(default_factory=dict)  # fd -> filter -> state
-    hosts: dict[int, int] = field(default_factory=dict)  # host descriptor -> fd
+    hosts: dict[int, tuple[int, ...]] = field(default_factory=dict)  # host descriptor -> fds
     user: dict[int, _Filter] = field(default_factory=dict)
     triggered: dict[int, None] = field(default_factory=dict)
 
@@ -53,26 +53,35 @@ class Queue:
         """Drop the host's epoll."""
         self.epoll.close()
 
-    def register(self, fd: int, file: OpenFile) -> None:
-        """Tell epoll what the filters of a descriptor need."""
-        filters = {kind: one for kind, one in self.watched[fd].items() if one.enabled}
-        mask = select.EPOLLRDHUP
-        if _READ in filters:
-            mask |= select.EPOLLIN
-        if _WRITE in filters:
-            mask |= select.EPOLLOUT
-        if all(one.flags & _CLEAR for one in filters.values()):
-            mask |= select.EPOLLET
-        if file.fd in self.hosts:
-            host(self.epoll.modify, file.fd, mask if filters else 0)
-        else:
-            host(self.epoll.register, file.fd, mask)
-            self.hosts[file.fd] = fd
+    def register(self, fd: int, host_fd: int) -> None:
+        """Tell epoll what the filters of a descriptor need, and those of its duplicates."""
+        known = self.hosts.get(host_fd, ())
+        fds = known if fd in known else (*known, fd)
+        host(self.epoll.modify if known else self.epoll.register, host_fd, self._mask(fds))
+        self.hosts[host_fd] = fds
+
+    def _mask(self, fds: tuple[int, ...]) -> int:
+        """The events that the enabled filters of descriptors want of epoll."""
+        filters = [
+            (kind, one.flags) for fd in fds for kind, one in self.watched[fd].items() if one.enabled
+        ]
+        if not filters:
+            return 0
+        kinds = {kind for kind, _ in filters}
+        mask: int = select.EPOLLRDHUP
+        mask |= select.EPOLLIN if _READ in kinds else 0
+        mask |= select.EPOLLOUT if _WRITE in kinds else 0
+        return mask | (select.EPOLLET if all(flags & _CLEAR for _, flags in filters) else 0)
 
     def forget(self, fd: int, host_fd: int) -> None:
-        """The descriptor is closed or has no filters left."""
+        """The descriptor is closed or has no filters left; its duplicates stay watched."""
         self.watched.pop(fd, None)
-        if self.hosts.pop(host_fd, None) is not None:
+        known = self.hosts.pop(host_fd, ())
+        fds = tuple(other for other in known if other != fd)
+        if fds:
+            self.hosts[host_fd] = fds
+            self.epoll.modify(host_fd, self._mask(fds))
+        elif known:
             self.epoll.unregister(host_fd)
 
 
@@ -136,7 +145,7 @@ def _change(proc: Process, queue: Queue, change: tuple[Any, ...]) -> None:
         del filters[kind]
     if filters:
         try:
-            queue.register(ident, file)
+            queue.register(ident, file.fd)
         except Errno:
             del queue.watched[ident]
             raise
@@ -154,8 +163,7 @@ def _events(proc: Process, queue: Queue, room: int) -> list[bytes]:
     if len(found) == room or not queue.watched:
         return found
     for host_fd, mask in queue.epoll.poll(0, max(1, (room - len(found)) // 2)):
-        fd = queue.hosts.get(host_fd)
-        if fd is not None:
+        for fd in queue.hosts.get(host_fd, ()):
             found += _of_descriptor(proc, queue, fd, mask)
     return found[:room]
 
