@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import lief
 import pytest
+from example_sources import fetch_sources
 from go_inputs import CACHE, EXAMPLES, go_environment, goroot, locked
 
 from pielink.check import check
@@ -24,24 +24,10 @@ def command(argv: list[str], environment: dict[str, str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def sources(name: str) -> None:
-    """Fetch the C library that an example is built with, once."""
-    spec = importlib.util.spec_from_file_location("sources", EXAMPLES / "sources.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["sources"] = module
-    spec.loader.exec_module(module)
-    library = name.removeprefix("cgo-")
-    if library in module.LIBRARIES:
-        with locked(CACHE / "cgo" / f"{name}.sources"):
-            module.fetch(library)
-
-
 @functools.cache
 def linked(name: str) -> Path:
     """Build an example for macOS with pielink."""
-    sources(name)
+    fetch_sources(name)
     path = CACHE / "cgo" / f"{name}.macos"
     with locked(path):
         argv = [sys.executable, "-m", "pielink", "build", "-ldflags=-w", "-o", str(path)]
@@ -52,7 +38,7 @@ def linked(name: str) -> Path:
 @functools.cache
 def native(name: str) -> Path:
     """Build the same example for this machine."""
-    sources(name)
+    fetch_sources(name)
     path = CACHE / "cgo" / f"{name}.native"
     environment = go_environment(cgo=True)
     del environment["GOOS"], environment["GOARCH"]

@@ -108,7 +108,10 @@ def _symbol_rows(file: MachOFile, ids: dict[bytes, int]) -> Columns:
 
 
 def symbols(a: MachOFile, b: MachOFile) -> Iterator[Difference]:
-    """Symbols by name, address, section, type and description."""
+    """Symbols by name, address, section, type and description.
+
+    The field is `weak-reference` if nothing differs but that the second file says N_WEAK_REF.
+    """
     ids: dict[bytes, int] = {}
     rows = (_symbol_rows(a, ids), _symbol_rows(b, ids))
     names = list(ids)
@@ -121,7 +124,13 @@ def symbols(a: MachOFile, b: MachOFile) -> Iterator[Difference]:
         where = text(names[section]) or "no section"
         return f"{value:#x} {where} type {kind:#04x} desc {desc:#06x}", f"symbol {row}"
 
-    yield from _table("symbol", *rows, place, show)
+    def field(row: int, other: int) -> str:
+        left, right = rows[0][row], rows[1][other]
+        marked = left.copy()
+        marked["desc"] |= macho.N_WEAK_REF
+        return "weak-reference" if marked == right else "value"
+
+    yield from _table("symbol", *rows, place, show, field)
 
 
 REBASE_KEY = np.dtype([("address", "<u8"), ("type", "u1")])

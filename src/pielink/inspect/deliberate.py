@@ -45,6 +45,7 @@ DELIBERATE = (
     Deliberate("dwarf-compression", "command", "LC_SEGMENT_64 __DWARF", "vmsize|filesize"),
     Deliberate("dwarf-compression", "section", "__DWARF,.*", "addr|size|offset"),
     Deliberate("libraries-of-cgo", "bind", ".*", "flat-lookup"),
+    Deliberate("weak-references", "symbol", ".*", "weak-reference"),
     Deliberate("export-trie", "export", ".*", "added"),
 )
 
