@@ -90,6 +90,20 @@ def test_all_problems_of_a_pass_are_reported_once(
     assert len(set(lines)) == len(lines) == 3
 
 
+def test_all_inputs_are_read_before_the_link_fails(
+    work: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work.compile("main", MAIN)
+    cut = work.put("internal/abi", work.path("internal/abi").read_bytes()[:-100])
+    text = work.put("internal/bytealg", b"package bytealg\n")
+    del work.packages["internal/cpu"]
+    lines = refused(work.link_argv(tmp_path / "out"), capsys).splitlines()
+    assert len(lines) == 3
+    assert sum(line.startswith(f"{cut}: malformed archive: ") for line in lines) == 1
+    assert sum(line.startswith(f"{text}: not an object file: ") for line in lines) == 1
+    assert sum("cannot find package internal/cpu (using -importcfg)" in line for line in lines) == 1
+
+
 def too_long(folder: Path) -> Path:
     return folder / ("n" * 300)
 

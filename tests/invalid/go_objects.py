@@ -251,6 +251,19 @@ CASES = [
         "(clang -target x86_64-apple-macos)",
     ),
     Case(
+        "a Mach-O object for arm64",
+        in_members(
+            "main",
+            with_member("c.o", bytes.fromhex("cffaedfe0c0000010000000001000000") + bytes(99)),
+        ),
+        f"{MAIN_A}(c.o): is compiled for arm64, not x86_64",
+    ),
+    Case(
+        "a Mach-O object that is cut off",
+        in_members("main", with_member("c.o", bytes.fromhex("cffaedfe07000001") + bytes(8))),
+        f"{MAIN_A}(c.o): has 16 bytes, too few for a Mach-O header",
+    ),
+    Case(
         "a syso of no format",
         in_members("main", with_member("c.syso", b"?" * 100)),
         f"{MAIN_A}(c.syso): not an object file: it begins with b'…'; give what go build "

@@ -78,6 +78,14 @@ def unlinkable(work: Workshop) -> tuple[str, ...]:
     return ()
 
 
+def wrong_abi(work: Workshop) -> tuple[str, ...]:
+    """Assembly that calls a Go function of another package, for which there is no wrapper."""
+    work.compile("example/part", "package part\n\nfunc F() {}\n")
+    source = 'package main\n\nimport _ "example/part"\n\nfunc f()\n\nfunc main() { f() }\n'
+    work.compile("main", source, "TEXT ·f(SB), 4, $0-0\n\tCALL example\u2215part·F(SB)\n\tRET\n")
+    return ()
+
+
 def without(package: str) -> Prepare:
     """Leave a package out of the importcfg."""
 
@@ -117,7 +125,6 @@ func main() {
 	f()
 }
 """
-WRONG_ABI = "TEXT ·f(SB), 4, $0-0\n\tCALL ·g<ABIInternal>(SB)\n\tRET\n"
 LINKNAME = """package main
 
 import _ "unsafe"
@@ -139,6 +146,13 @@ CASES = [
         "main.main: relocation target main.x not defined\n"
         "main.main: relocation target main.y not defined",
         "main.main: relocation target main.x not defined",
+    ),
+    Case(
+        "another ABI",
+        wrong_abi,
+        "main.f: relocation target example/part.F not defined for ABI0 "
+        "(but is defined for ABIInternal)",
+        "relocation target example/part.F not defined for ABI0 (but is defined for ABIInternal)",
     ),
     Case(
         "not package main",
