@@ -108,28 +108,16 @@ def _slots(inputs: Inputs, objects: Objects, first: I4, counts: I8) -> tuple[Slo
     total = int(first[-1])
     column: dict[str, Any] = {name: np.zeros(total, dtype) for name, dtype in _SLOT_DTYPES.items()}
     runs: list[_Run] = []
-    reloc_total = aux_total = 0
+    aux_total = 0
     for row in range(1, len(objects.base)):
         a, z = int(first[row]), int(first[row + 1])
-        at = objects.blocks[row]
-        records = np.frombuffer(inputs.view, goobj.SYMBOL, z - a, int(at[goobj.SYMDEF]))
-        for name, of in _SYMBOL_FIELDS:
-            column[name][a:z] = records[of]
-        column["name_offset"][a:z] += objects.base[row]
+        _read_entries(inputs, objects, row, {name: of[a:z] for name, of in column.items()})
         d = a + int(counts[row, goobj.SYMDEF : goobj.NONPKGDEF + 1].sum())
-        data, data_size = _index(inputs, at, goobj.DATAIDX, d - a)
-        column["data_offset"][a:d] = data[:-1] + at[goobj.DATA]
-        column["data_size"][a:d] = data_size
-        aux, column["aux_count"][a:d] = _index(inputs, at, goobj.AUXIDX, d - a)
-        column["aux_start"][a:d] = aux[:-1] + aux_total
+        defined = {name: of[a:d] for name, of in column.items()}
+        runs += _read_indices(inputs, objects.blocks[row], defined)
+        defined["aux_start"] += aux_total
         aux_total += int(counts[row, goobj.AUX_BLOCK])
-        reloc, reloc_count = _index(inputs, at, goobj.RELOCIDX, d - a)
-        reloc_count[column["kind"][a:d] >= _FIRST_DWARF_KIND] = 0
-        ends = np.cumsum(reloc_count)
-        column["reloc_start"][a:d] = ends - reloc_count + reloc_total
-        column["reloc_count"][a:d] = reloc_count
-        reloc_total += int(ends[-1]) if len(ends) else 0
-        runs += _kept_runs(reloc[:-1], reloc_count, int(at[goobj.RELOC_BLOCK]))
+    column["reloc_start"][:] = np.cumsum(column["reloc_count"]) - column["reloc_count"]
     _check_versions(column["version"], objects, first)
     kind = _kind_column(column.pop("kind"), objects, first)
     owner = np.repeat(np.arange(len(first) - 1, dtype=np.int32), np.diff(first))
@@ -147,6 +135,31 @@ def _slots(inputs: Inputs, objects: Objects, first: I4, counts: I8) -> tuple[Slo
         used_in_iface=np.zeros(total, np.bool_),
     )
     return slots, runs
+
+
+def _read_entries(inputs: Inputs, objects: Objects, row: int, column: dict[str, Any]) -> None:
+    """Fill the columns of one object's slots from its symbol records."""
+    start, count = int(objects.blocks[row, goobj.SYMDEF]), len(column["kind"])
+    records = np.frombuffer(inputs.view, goobj.SYMBOL, count, start)
+    for name, of in _SYMBOL_FIELDS:
+        column[name][:] = records[of]
+    column["name_offset"] += objects.base[row]
+
+
+def _read_indices(inputs: Inputs, at: I8, column: dict[str, Any]) -> list[_Run]:
+    """Fill where the contents and auxiliary records of one object's definitions are.
+
+    `at` has the offsets of the object's blocks. The result is where its relocation records are.
+    """
+    count = len(column["kind"])
+    data, column["data_size"][:] = _index(inputs, at, goobj.DATAIDX, count)
+    column["data_offset"][:] = data[:-1] + at[goobj.DATA]
+    aux, column["aux_count"][:] = _index(inputs, at, goobj.AUXIDX, count)
+    column["aux_start"][:] = aux[:-1]
+    reloc, reloc_count = _index(inputs, at, goobj.RELOCIDX, count)
+    reloc_count[column["kind"] >= _FIRST_DWARF_KIND] = 0
+    column["reloc_count"][:] = reloc_count
+    return _kept_runs(reloc[:-1], reloc_count, int(at[goobj.RELOC_BLOCK]))
 
 
 def _index(inputs: Inputs, at: I8, block: int, count: int) -> tuple[I8, I8]:
