@@ -111,6 +111,8 @@ CASES = (
     Case("nsects", lambda d: _poke(d, 32 + 64, "<I", 200), "200 sections do not fit"),
     Case("offset", lambda d: _section(d, 0, 48, "<I", 1 << 31), "section __TEXT,__text reaches"),
     Case("size", lambda d: _section(d, 0, 40, "<Q", 1 << 40), "larger than 2 GiB"),
+    Case("sectname", lambda d: _section(d, 0, 0, "B", 0xFF), "has a name that is not ASCII"),
+    Case("segname", lambda d: _section(d, 0, 16, "B", 0xFF), "has a name that is not ASCII"),
     Case("addr", lambda d: _section(d, 0, 32, "<Q", 1 << 63), "address outside any object"),
     Case("align", lambda d: _section(d, 0, 52, "<I", 40), "alignment above 32 KiB"),
     Case("reloff", lambda d: _section(d, 0, 56, "<I", 1 << 31), "relocations past the end"),

@@ -150,6 +150,10 @@ def _check_sections(data: Bytes, sections: Rows, file: str) -> None:
             )
             raise FormatError(f"section {title} {why}", file)
 
+    for field in ("segname", "sectname"):
+        names = np.ascontiguousarray(sections[field])
+        octets = names.view(np.uint8).reshape(-1, names.dtype.itemsize)
+        refuse((octets > 0x7F).any(axis=1), "has a name that is not ASCII")
     size = sections["size"]
     refuse(size > MAX_SECTION_SIZE, "is larger than 2 GiB")
     refuse(sections["addr"] > MAX_ADDRESS, "has an address outside any object")
