@@ -114,3 +114,49 @@ def test_every_prototype_can_be_bound() -> None:
             if not function.raw:
                 assert function.parameter_kinds is not None
                 assert function.result_kind != "..."
+
+
+SIGSEGV, SIGBUS, SIGFPE, SIGILL = 11, 10, 8, 4  # Darwin's numbers
+FAULTS = {
+    "null": (SIGSEGV, "access to 0x0 at _"),
+    "library": (SIGSEGV, "access to 0x0 at _strlen"),
+    "constant": (SIGBUS, "write to 0x"),
+    "jump": (SIGSEGV, "access to 0x0 at 0x0"),
+    "divide": (SIGFPE, "exception 0 at _"),
+    "illegal": (SIGILL, "exception 6 at _"),
+    "execute": (SIGBUS, "access to 0x"),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_fault_kills_or_reaches_the_handler(kind: str) -> None:
+    number, reason = FAULTS[kind]
+    program = c_program("run_faults")
+    ran = pielink_run(program, kind)
+    assert ran.status == 128 + number
+    assert f"killed by signal {number}: {reason}" in ran.err
+    handled = pielink_run(program, kind, "handle")
+    assert (handled.status, handled.out, handled.err) == (0, f"signal {number}\n", "")
+
+
+STOPS = {
+    "syscall": (1, "raw system call at _"),
+    "free": (134, "the pointer was not allocated"),
+    "data": (1, "_puts (/usr/lib/libSystem.B.dylib) is not there as data; used from _"),
+}
+
+
+@pytest.mark.parametrize("kind", STOPS)
+def test_what_breaks_a_rule_of_the_emulator_says_so(kind: str) -> None:
+    status, reason = STOPS[kind]
+    ran = pielink_run(c_program("run_faults"), kind)
+    assert ran.status == status
+    assert reason in ran.err
+    assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize("handled", [[], ["handle"]])
+def test_a_stack_overflow_kills(handled: list[str]) -> None:
+    ran = pielink_run(c_program("run_faults"), "stack", *handled)
+    assert ran.status in (128 + SIGSEGV, 128 + SIGBUS)
+    assert "Traceback" not in ran.err

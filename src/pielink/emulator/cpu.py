@@ -159,7 +159,7 @@ class X86Cpu:
     """x86_64, as macOS programs see it."""
 
     name, page_size = "x86_64", 0x1000
-    trap_code = b"\x0f\x05\xc3".ljust(16, b"\xcc")  # syscall; ret; int3...
+    trap_code = b"\x0f\x05\xc3"  # syscall; ret
     integer_arguments = 6
     # struct __darwin_mcontext64: exception state, 21 thread registers, floating-point state
     _exception, _thread, _float_size = struct.Struct("<HHIQ"), struct.Struct("<21Q"), 524

@@ -14,11 +14,13 @@ class LoadError(EmulatorError):
 
 
 class UnimplementedImportError(EmulatorError):
-    """The program used an import that the emulator does not have."""
+    """The program used an import that the emulator does not have, or has not in that way."""
 
-    def __init__(self, symbol: str, library: str, caller: str, how: str = "called from") -> None:
+    def __init__(self, symbol: str, library: str, caller: str, as_data: bool = False) -> None:
         self.symbol, self.library, self.caller = symbol, library, caller
-        super().__init__(f"{symbol} ({library}) is not implemented by the emulator; {how} {caller}")
+        what = "is not there as data" if as_data else "is not implemented by the emulator"
+        how = "used" if as_data else "called"
+        super().__init__(f"{symbol} ({library}) {what}; {how} from {caller}")
 
 
 class GuestExit(Exception):  # noqa: N818 - control flow, not an error

@@ -18,7 +18,7 @@ from pielink.formats import macho
 
 _POINTER = 8
 _MASK64 = (1 << 64) - 1
-BIND_WEAK_IMPORT, BIND_NON_WEAK_DEFINITION = 1, 8
+BIND_WEAK_IMPORT = 1
 TYPE_POINTER = 1
 MAX_ROWS = 1 << 24
 MAX_BINDS = 1 << 20

@@ -111,7 +111,8 @@ class Scheduler:
     ) -> None:
         """Drive `work` until it waits, calls the program, or returns."""
         try:
-            step = work.throw(value) if isinstance(value, Errno) else work.send(value)
+            thrown = isinstance(value, Errno | GuestFault)
+            step = work.throw(value) if thrown else work.send(value)
         except StopIteration as stop:
             self._return(thread, work, stop.value, sp, return_address)
         except Errno as failure:
@@ -170,7 +171,11 @@ class Scheduler:
         held = thread.suspended
         if held is None:
             return True
-        if held.wait.ready is not None and (outcome := held.wait.ready()) is not None:
+        try:
+            outcome = held.wait.ready() if held.wait.ready is not None else None
+        except GuestFault as fault:  # the program unmapped what the function waits for
+            outcome = fault
+        if outcome is not None:
             held.outcome = outcome
             return True
         if held.wait.deadline is not None and self.proc.clock.now() >= held.wait.deadline:

@@ -18,14 +18,20 @@ from typing import TYPE_CHECKING, Any
 
 from unicorn import unicorn_const as uc_const
 
-from pielink.emulator.errors import EmulatorError, Errno, GuestKilled, UnimplementedImportError
+from pielink.emulator.errors import (
+    EmulatorError,
+    Errno,
+    GuestFault,
+    GuestKilled,
+    UnimplementedImportError,
+)
 from pielink.emulator.threads import SignalFrame, Suspended, Thread
 
 if TYPE_CHECKING:
     from pielink.emulator.process import Process
 
 SIGILL, SIGTRAP, SIGABRT, SIGFPE, SIGKILL, SIGBUS, SIGSEGV = 4, 5, 6, 8, 9, 10, 11
-SIGPIPE, SIGALRM, SIGURG, SIGSTOP, SIGCHLD = 13, 14, 16, 17, 20
+SIGPIPE, SIGALRM, SIGSTOP = 13, 14, 17
 _NAMES = (
     "HUP INT QUIT ILL TRAP ABRT EMT FPE KILL BUS SEGV SYS PIPE ALRM TERM URG STOP TSTP CONT "
     "CHLD TTIN TTOU IO XCPU XFSZ VTALRM PROF WINCH INFO USR1 USR2"
@@ -34,7 +40,7 @@ NAMES = dict(enumerate(_NAMES.split(), start=1))
 _IGNORED_BY_DEFAULT = {16, 19, 20, 23, 28, 29}  # URG CONT CHLD IO WINCH INFO
 SIG_DFL, SIG_IGN = 0, 1
 SA_ONSTACK, SA_RESTART, SA_RESETHAND, SA_NODEFER = 1, 2, 4, 0x10
-SS_ONSTACK, SS_DISABLE = 1, 4
+SS_DISABLE = 4
 _SI_USER = 0x10001
 _EINTR = 4
 _RED_ZONE = 128
@@ -119,7 +125,7 @@ class Signals:
         trap = proc.traps.at(address)
         if trap is not None and proc.traps.at(proc.cpu.pc()) is None:
             where = proc.dyld.describe(proc.cpu.pc())
-            raise UnimplementedImportError(trap.symbol, trap.library, where, "used as data at")
+            raise UnimplementedImportError(trap.symbol, trap.library, where, as_data=True)
         mapped = proc.memory.find(address) is not None
         signal, code = (SIGBUS, 2) if mapped else (SIGSEGV, 1)
         fault = Fault(14, 4 | (2 if write else 0) | int(mapped), address)
@@ -201,6 +207,21 @@ class Signals:
     ) -> None:
         """Make the thread run the handler of `signal`."""
         self.delivered += 1
+        try:
+            self._push(thread, signal, code, address, fault, suspended)
+        except GuestFault as failure:
+            where = f"{failure.address:#x}\n{self.proc.scheduler.dump()}"
+            raise GuestKilled(signal, f"no stack for its handler at {where}") from failure
+
+    def _push(
+        self,
+        thread: Thread,
+        signal: int,
+        code: int,
+        address: int,
+        fault: Fault,
+        suspended: Suspended | None,
+    ) -> None:
         cpu, memory, action = self.proc.cpu, self.proc.memory, self.actions[signal]
         context, machine = cpu.uc.context_save(), cpu.pack_context(fault)
         sp, on_alternate = self._handler_stack(thread, action)

@@ -69,8 +69,3 @@ class Slices:
             return
         self._counter[0] = blocks
         self.uc.emu_start(pc, 0x10)
-
-    @property
-    def expired(self) -> bool:
-        """Whether the last run used up its blocks."""
-        return self._code is None or self._counter[0] < 0

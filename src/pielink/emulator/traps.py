@@ -1,8 +1,9 @@
 """Where the program meets the emulator: one address for each imported function.
 
-The trap area is execute-only, so calling an import works and reading it as data faults (a bind of
-a variable to the wrong symbol shows). Each import is a system call instruction, whose hook runs
-the Python function, and a return instruction.
+Each import is a system call instruction, whose hook runs the Python function, and a return
+instruction. Each has a page of its own, which is execute-only: calling an import works, and
+reading it as data faults, so that a bind of a variable to a function shows. (Unicorn does not see
+reads of a page that was executed before.)
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from pielink.errors import PielinkError
 if TYPE_CHECKING:
     from pielink.emulator.process import Process
 
-_SIZE, _STEP = 0x10_0000, 16
+_LIMIT, _STEP = 1 << 14, 0x1000  # imports, bytes for each
+_SIZE = _LIMIT * _STEP
 _ON_PURPOSE = (PielinkError, GuestExit, GuestFault, GuestKilled)
 _CALL_PRICE = 200  # nanoseconds, on the counting clock
 
@@ -50,11 +52,10 @@ class Traps:
     def __init__(self, proc: Process) -> None:
         self.proc, self._traps = proc, list[Trap]()
         self._by_key: dict[tuple[str, str], Trap] = {}
-        self.entered = (0, 0)  # address and stack pointer at the last hit
+        self._entered = 0  # the address of the last hit
         memory = proc.memory
         self.base = memory.allocate(_SIZE, EXECUTE, "imports")
-        code = proc.cpu.trap_code
-        memory.view(self.base, _SIZE)[:] = code * (_SIZE // len(code))
+        self._code = memory.view(self.base, _SIZE)
         proc.cpu.on_trap(self._hit)
 
     def __iter__(self) -> Any:
@@ -65,8 +66,10 @@ class Traps:
         key = (library, symbol)
         if key not in self._by_key:
             address = self.base + _STEP * len(self._traps)
-            if address >= self.base + _SIZE:
-                raise EmulatorError(f"more than {_SIZE // _STEP} imports")
+            if len(self._traps) == _LIMIT:
+                raise EmulatorError(f"more than {_LIMIT} imports")
+            code, at = self.proc.cpu.trap_code, address - self.base
+            self._code[at : at + len(code)] = code
             trap = Trap(address, symbol, library, function)
             self._traps.append(trap)
             self._by_key[key] = trap
@@ -84,15 +87,16 @@ class Traps:
 
     def rewind(self) -> None:
         """Put the processor back to the import whose function failed."""
-        address, sp = self.entered
-        self.proc.cpu.jump(self.proc.memory, address, sp)
+        cpu = self.proc.cpu
+        cpu.jump(self.proc.memory, self._entered, cpu.stack_pointer())
 
     def _hit(self, _uc: Any, _data: Any) -> None:
         """The processor executes a system call instruction."""
         cpu = self.proc.cpu
         cpu.in_hook = True
+        self._entered = cpu.pc()
         try:
-            self._call(cpu.pc())
+            self._call(self._entered)
         finally:
             cpu.in_hook = False
 
@@ -111,7 +115,6 @@ class Traps:
             function.body(proc)
             return
         general, sp, back = proc.cpu.entry(proc.memory.u64)
-        self.entered = (address, sp)
         if trap.arguments is None:
             trap.arguments = function.bind(proc)
         try:

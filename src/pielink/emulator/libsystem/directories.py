@@ -7,6 +7,7 @@ directory is opened, and again at rewinddir.
 from __future__ import annotations
 
 import os
+import stat as host_stat
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,10 +20,7 @@ from pielink.emulator.libsystem.library import libsystem
 if TYPE_CHECKING:
     from pielink.emulator.process import Process
 
-_DT_UNKNOWN, _DT_FIFO, _DT_CHR, _DT_DIR, _DT_BLK, _DT_REG, _DT_LNK, _DT_SOCK = (
-    *(0, 1, 2, 4),
-    *(6, 8, 10, 12),
-)
+_DT_UNKNOWN, _DT_DIR = 0, 4
 _DIRENT = struct.Struct("<QQHHB")
 _DIRENT_SIZE = 1048
 
@@ -49,13 +47,11 @@ class Directories:
 
 
 def _type(entry: os.DirEntry[str]) -> int:
-    if entry.is_symlink():
-        return _DT_LNK
-    if entry.is_dir(follow_symlinks=False):
-        return _DT_DIR
-    if entry.is_file(follow_symlinks=False):
-        return _DT_REG
-    return _DT_UNKNOWN
+    """d_type is the file type of st_mode, shifted."""
+    try:
+        return host_stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode) >> 12
+    except OSError:  # gone since it was listed
+        return _DT_UNKNOWN
 
 
 def _list(fd: int) -> list[tuple[bytes, int, int]]:

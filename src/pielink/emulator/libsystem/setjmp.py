@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pielink.emulator.process import Process
 
 _MASK_AT = 80  # behind eight registers and the return address
-_HAS_MASK = 84
 
 
 def _save(proc: Process, with_mask: bool) -> None:

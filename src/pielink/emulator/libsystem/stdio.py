@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 EOF = -1
 _SIZE = 160  # sizeof(FILE)
-_FLAGS_AT, _FILE_AT = 16, 18
+_FLAGS_AT = 16  # short _flags, short _file
 _SEOF, _SERR = 0x20, 0x40
 BUFFER = 4096
 FULL, LINE, NONE = 0, 1, 2
