@@ -40,7 +40,7 @@ def rows_of(image: Image) -> tuple[set[int], set[Row]]:
                 rebased.add(row.address)
         return rebased, binds
     for run in fixups.rebases(image):
-        rebased.update(run.address + run.stride * nth for nth in range(run.count))
+        rebased.update(run.address + run.stride * nth for nth in range(run.times))
     for stream in (fixups.binds, fixups.lazy_binds, fixups.weak_binds):
         for row in stream(image):
             binds.add((row.address, row.ordinal, row.symbol, row.addend, row.weak_import))

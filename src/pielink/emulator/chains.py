@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pielink.emulator.fixups import Bind, check_writable
 from pielink.emulator.machofile import Image, Segment
@@ -22,8 +23,7 @@ _PTR_64, _PTR_64_OFFSET = 2, 6
 _IMPORT_SIZES = {1: 4, 2: 8, 3: 16}
 
 
-@dataclass(frozen=True, slots=True)
-class ChainedRebase:
+class ChainedRebase(NamedTuple):
     """A pointer of a chain: its address and its target (unslid, high byte included)."""
 
     address: int

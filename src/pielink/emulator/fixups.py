@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pielink.emulator.machofile import Image, Range, Segment
 from pielink.formats import macho
@@ -24,17 +25,15 @@ MAX_ROWS = 1 << 24
 MAX_BINDS = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Rebases:
-    """`count` pointers from `address` on, `stride` bytes apart."""
+class Rebases(NamedTuple):
+    """So many pointers from `address` on, `stride` bytes apart."""
 
     address: int
-    count: int
+    times: int
     stride: int
 
 
-@dataclass(frozen=True, slots=True)
-class Bind:
+class Bind(NamedTuple):
     """One pointer that becomes the address of `symbol` plus `addend`."""
 
     address: int
@@ -62,18 +61,21 @@ class _Stream:
         return value
 
     def uleb(self) -> int:
+        data, at, end = self.data, self.at, self.end
         value = shift = 0
-        while True:
-            byte = self.byte()
+        while at < end:
+            byte = data[at]
+            at += 1
             value |= (byte & 0x7F) << shift
-            shift += 7
             if byte < 0x80:
-                break
+                self.at = at
+                if value > _MASK64:
+                    raise self.error("ULEB128 of more than 64 bits")
+                return value
+            shift += 7
             if shift > 63:
                 raise self.error("ULEB128 of more than 64 bits")
-        if value > _MASK64:
-            raise self.error("ULEB128 of more than 64 bits")
-        return value
+        raise self.error("ends inside an operand")
 
     def sleb(self) -> int:
         value = shift = 0

@@ -197,10 +197,7 @@ class Dyld:
         runs = list(fixups.rebases(image))
         if not runs:
             return
-        starts, counts, strides = (
-            np.array(column, dtype=np.int64)
-            for column in zip(*((r.address, r.count, r.stride) for r in runs), strict=True)
-        )
+        starts, counts, strides = np.array(runs, dtype=np.uint64).astype(np.int64).T
         if counts.sum() > fixups.MAX_ROWS:
             raise image.error("more rebases than the image has room for")
         nth = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
