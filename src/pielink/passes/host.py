@@ -24,7 +24,8 @@ from pielink.golang.cgo import Cgo
 from pielink.native import select
 from pielink.native.prepare import Prepared, prepare
 from pielink.native.tables import NameKind
-from pielink.passes.libraries import Libraries
+from pielink.options import LinkOptions, Version
+from pielink.passes.libraries import Libraries, find_libraries
 from pielink.passes.reach import Reach
 from pielink.passes.read import Inputs
 from pielink.program import Program
@@ -118,15 +119,18 @@ def link_host(
     inputs: Inputs,
     program: Program,
     cgo: Cgo,
-    libraries: Libraries,
+    options: LinkOptions,
+    minos: Version,
     find_live: Callable[[I4], Reach],
-    problems: Problems,
 ) -> tuple[HostCode | None, Reach]:
-    """Find what is live on both sides.
+    """Find what is live on both sides; None if there are no host objects after all.
 
-    `find_live` walks Go's symbols from its roots and from the slots that it is given. Names that
-    nobody defines go into `problems`.
+    `find_live` walks Go's symbols from its roots and from the slots that it is given. LinkError
+    lists names that nobody defines, and libraries that are not there.
     """
+    problems = Problems()
+    compiler = options.compiler if inputs.host_objects else ()
+    libraries = find_libraries(cgo, minos.encoded(), options.extldflags, compiler)
     extra = np.zeros(0, np.int32)
     reached = find_live(extra)
     if not inputs.host_objects and not libraries.static:

@@ -10,7 +10,7 @@ hostsections.py says where they go.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import numpy as np
 
@@ -22,7 +22,8 @@ from pielink.native.tables import NONE, RelocKind
 from pielink.native.tables import Relocs as HostRelocs
 from pielink.passes.fixups import Patches
 from pielink.passes.host import HostCode, go_name
-from pielink.passes.hostsections import IMAGE_INFO, OwnSection, kinds_of_sections
+from pielink.passes.hostsections import IMAGE_INFO, kinds_of_sections
+from pielink.passes.hosttables import HostRows, Interior, OwnSection
 from pielink.program import Program
 from pielink.tables import (
     ABI0,
@@ -55,54 +56,6 @@ _TYPES[RelocKind.BRANCH] = Reloc.CALL
 _TYPES[list(_SLOT_KINDS)] = Reloc.GOTPCREL
 _TYPES[RelocKind.DELTA] = Reloc.DELTA
 _TYPES[RelocKind.TLV_OFFSET] = Reloc.TLV_OFFSET
-
-
-@dataclass(frozen=True, slots=True)
-class Interior:
-    """Rows that lie inside other rows."""
-
-    row: I4
-    carrier: I4
-    offset: I8
-
-
-@dataclass(frozen=True, slots=True)
-class HostRows:
-    """What the host objects added to the tables."""
-
-    carriers: I4  # row of each atom, 0 for those that are not live
-    text: I4  # carriers of code, in order
-    interior: Interior
-    patches: Patches
-    imports: dict[int, tuple[str, int, bool]]  # row -> name without underscore, ordinal, weak
-    names: dict[bytes, int]  # index in row_of_name of each external name
-    row_of_name: I4  # row of each of Names that the image or a dylib defines
-    sections: list[OwnSection]
-    header: int  # the row that stands for the image's header, 0 if nobody refers to it
-
-    @classmethod
-    def none(cls) -> HostRows:
-        """Nothing at all."""
-        rows, places = np.zeros(0, np.int32), np.zeros(0, np.int64)
-        patches = Patches(rows, rows, np.zeros(0, np.uint8))
-        return cls(rows, rows, Interior(rows, rows, places), patches, {}, {}, rows, [], 0)
-
-    def kind(self, section: OwnSection) -> int:
-        """The kind of the symbols in a section that keeps its name."""
-        return Kind.FIRST_HOST_SECTION + self.sections.index(section)
-
-    def functions(self, text: I4, address: I8) -> I4:
-        """All functions by address: `text`, with the functions inside of carriers in their place.
-
-        `address` has those of `text`, and gets those of interior rows.
-        """
-        if not len(self.text):
-            return text
-        inside = np.isin(self.interior.carrier, self.text)
-        rows = self.interior.row[inside]
-        address[rows] = address[self.interior.carrier[inside]] + self.interior.offset[inside]
-        both = np.concatenate([text[~np.isin(text, self.text)], rows])
-        return both[np.argsort(address[both], kind="stable")]
 
 
 def add_host_rows(
@@ -343,8 +296,8 @@ def _interior_row(interior: Interior, carrier: I4, offset: I8) -> I4:
 def _sizes(symbols: Symbols, carrier: I4, offset: I8) -> I8:
     """A symbol reaches to the next one in its carrier, or to the carrier's end."""
     end = symbols.size[carrier]
-    following = np.append(carrier[1:] == carrier[:-1], False)
-    end[following] = np.append(offset[1:], 0)[following]
+    following = np.flatnonzero(carrier[1:] == carrier[:-1])
+    end[following] = offset[following + 1]
     size: I8 = end - offset
     return size
 

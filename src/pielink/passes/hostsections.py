@@ -9,8 +9,6 @@ finds them by those: initializers, thread-locals, unwind tables, Objective-C met
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from pielink.errors import LinkError, Problem
@@ -19,6 +17,7 @@ from pielink.golang.sections import DATA, DATA_CONST, SectionPlan
 from pielink.native.atoms import COMPACT_UNWIND
 from pielink.native.tables import Host
 from pielink.passes.host import HostCode
+from pielink.passes.hosttables import OwnSection
 from pielink.tables import U1, Kind
 
 _CODE = macho.S_ATTR_PURE_INSTRUCTIONS | macho.S_ATTR_SOME_INSTRUCTIONS
@@ -41,19 +40,6 @@ _COMMON_NAMES = {
 _SEGMENTS = (b"__TEXT", b"__DATA", b"__DATA_CONST")
 # The template of thread-locals must be in one piece, so its zero fill comes first of all zero fill.
 _LAST = (macho.S_THREAD_LOCAL_REGULAR, macho.S_THREAD_LOCAL_ZEROFILL)
-
-
-class OwnSection(NamedTuple):
-    """A section of the image with symbols of one kind, Kind.FIRST_HOST_SECTION + its index."""
-
-    segment: str
-    name: str
-    flags: int  # type and attributes
-
-    @property
-    def type(self) -> int:
-        """The S_* type."""
-        return self.flags & macho.SECTION_TYPE
 
 
 # What the linker makes of the tables of all objects; left out if there is none.

@@ -16,8 +16,8 @@ from pielink.native import unwind
 from pielink.native.atoms import EH_FRAME, is_named
 from pielink.native.tables import NONE
 from pielink.passes.host import HostCode
-from pielink.passes.hostrows import HostRows
 from pielink.passes.hostsections import UNWIND_INFO
+from pielink.passes.hosttables import HostRows
 from pielink.passes.text import place
 from pielink.tables import I4, I8, Layout, Memory, NewReloc, NewSymbol, Reloc, Relocs, Symbols
 

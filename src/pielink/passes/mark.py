@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pielink.golang.markers import Edge, Marker
-from pielink.passes.hostrows import Interior
+from pielink.passes.hosttables import Interior
 from pielink.passes.layout import Placed
 from pielink.tables import Kind, Layout, Symbols, with_columns
 

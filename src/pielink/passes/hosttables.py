@@ -1,0 +1,73 @@
+"""What host objects add to the tables of a link; empty for programs of Go alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from pielink.formats import macho
+from pielink.passes.fixups import Patches
+from pielink.tables import I4, I8, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Interior:
+    """Rows that lie inside other rows."""
+
+    row: I4
+    carrier: I4
+    offset: I8
+
+
+class OwnSection(NamedTuple):
+    """A section of the image with symbols of one kind, Kind.FIRST_HOST_SECTION + its index."""
+
+    segment: str
+    name: str
+    flags: int  # type and attributes
+
+    @property
+    def type(self) -> int:
+        """The S_* type."""
+        return self.flags & macho.SECTION_TYPE
+
+
+@dataclass(frozen=True, slots=True)
+class HostRows:
+    """What the host objects added to the tables."""
+
+    carriers: I4  # row of each atom, 0 for those that are not live
+    text: I4  # carriers of code, in order
+    interior: Interior
+    patches: Patches
+    imports: dict[int, tuple[str, int, bool]]  # row -> name without underscore, ordinal, weak
+    names: dict[bytes, int]  # index in row_of_name of each external name
+    row_of_name: I4  # row of each of Names that the image or a dylib defines
+    sections: list[OwnSection]
+    header: int  # the row that stands for the image's header, 0 if nobody refers to it
+
+    @classmethod
+    def none(cls) -> HostRows:
+        """Nothing at all."""
+        rows, places = np.zeros(0, np.int32), np.zeros(0, np.int64)
+        patches = Patches(rows, rows, np.zeros(0, np.uint8))
+        return cls(rows, rows, Interior(rows, rows, places), patches, {}, {}, rows, [], 0)
+
+    def kind(self, section: OwnSection) -> int:
+        """The kind of the symbols in a section that keeps its name."""
+        return Kind.FIRST_HOST_SECTION + self.sections.index(section)
+
+    def functions(self, text: I4, address: I8) -> I4:
+        """All functions by address: `text`, with the functions inside of carriers in their place.
+
+        `address` has those of `text`, and gets those of interior rows.
+        """
+        if not len(self.text):
+            return text
+        inside = np.isin(self.interior.carrier, self.text)
+        rows = self.interior.row[inside]
+        address[rows] = address[self.interior.carrier[inside]] + self.interior.offset[inside]
+        both = np.concatenate([text[~np.isin(text, self.text)], rows])
+        return both[np.argsort(address[both], kind="stable")]
