@@ -20,14 +20,17 @@ from typing import NamedTuple
 import pytest
 from go_compile import Workshop
 from go_inputs import ROOT, go_inputs
-from goobj_edit import edited
+from goobj_edit import edited, join, member
 from goobj_mutate import FAMILIES, mutated
+from host_inputs import compile_object
+from invalid.host_objects import mutate
 
 from pielink.check import check
 from pielink.cli import main
 from pielink.inspect import read_macho
 
 TARGET = ROOT / "tests" / "cases" / "fuzz-target"
+HOST_SOURCE = ROOT / "tests" / "cases" / "host" / "features.c"
 # What is damaged: mostly the program's own packages, sometimes parts of the standard library.
 VICTIMS = (*["main"] * 6, *["example/part"] * 3, "internal/abi", "internal/bytealg", "runtime")
 # Flags that let passes run that others leave out.
@@ -99,13 +102,12 @@ def cases(family: str, numbers: range) -> Iterator[tuple[str, random.Random]]:
 
 
 def fault(work: Workshop, name: str, family: str, chance: random.Random, folder: Path) -> str:
-    """What is wrong with how the linker takes one case; "" if nothing is."""
+    """What is wrong with how the linker takes one case of Go objects; "" if nothing is."""
     victim = chance.choice(VICTIMS)
     members = edited(work.path(victim))
     damaged = folder / "damaged.a"
     damaged.write_bytes(mutated(members, family, chance))
-    output, report = folder / "out" / "program", folder / "report"
-    output.parent.mkdir()
+    output = folder / "out" / "program"
     argv = work.link_argv(output, *chance.choice(FLAGS))
     if victim == "main":
         argv[-1] = str(damaged)
@@ -114,11 +116,28 @@ def fault(work: Workshop, name: str, family: str, chance: random.Random, folder:
         text = Path(argv[argv.index("-importcfg") + 1]).read_text()
         config.write_text(text.replace(f"={work.path(victim)}\n", f"={damaged}\n"))
         argv[argv.index("-importcfg") + 1] = str(config)
+    return fault_of(argv, output, f"{name} ({victim})")
+
+
+def host_fault(work: Workshop, name: str, chance: random.Random, folder: Path) -> str:
+    """The same for an object of a C compiler in the archive of package main."""
+    body = mutate(compile_object(HOST_SOURCE.read_text()).read_bytes(), chance)
+    damaged = folder / "damaged.a"
+    damaged.write_bytes(join([*edited(work.main), member("c.o", body)]))
+    output = folder / "out" / "program"
+    flags = ("-extldflags=-Wl,-u,_main", *chance.choice(FLAGS))
+    argv = [*work.link_argv(output, *flags)[:-1], str(damaged)]
+    return fault_of(argv, output, name)
+
+
+def fault_of(argv: list[str], output: Path, where: str) -> str:
+    """Link; what is wrong with how that ended."""
+    report = output.parent.with_name("report")
+    output.parent.mkdir()
     ended = link_in_child(argv, output, report)
     left = list(output.parent.iterdir())
     shutil.rmtree(output.parent)
     report.unlink(missing_ok=True)
-    where = f"{name} ({victim})"
     if ended.status not in (0, 1):
         return f"{where}: status {ended.status}\n{ended.report}"
     if bool(left) == bool(ended.status):
@@ -144,6 +163,16 @@ def test_damaged_objects(family: str, target: Workshop, tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", [*FAMILIES, "archive"])
 def test_more_damaged_objects(family: str, target: Workshop, tmp_path: Path) -> None:
     assert faults(target, family, range(QUICK, THOROUGH), tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [range(2 * QUICK), pytest.param(range(2 * QUICK, 4 * THOROUGH), marks=pytest.mark.slow)],
+    ids=["some", "many"],
+)
+def test_damaged_host_objects(numbers: range, target: Workshop, tmp_path: Path) -> None:
+    found = (host_fault(target, name, chance, tmp_path) for name, chance in cases("host", numbers))
+    assert [each for each in found if each] == []
 
 
 def test_the_sound_program_links(target: Workshop, tmp_path: Path) -> None:
