@@ -22,26 +22,42 @@ MADE = CACHE / "cgo-suite"
 RUN_TIMEOUT = 300
 STDIO_PROGRAMS = ("chain", "fib", "hello")
 
-# What -overlay changes: (file under cmd/cgo/internal, text, what stands there instead). A text of
-# None leaves the file out.
+# What -overlay changes: (file of the GOROOT, text, what stands there instead). A text of None
+# leaves the file out.
 SUITE_CHANGES = (
     # Its packages include CoreFoundation's headers, which only an SDK has.
-    ("test/issue24161_darwin_test.go", None, ""),
+    ("src/cmd/cgo/internal/test/issue24161_darwin_test.go", None, ""),
     # Excluded because Go's linker does not export C's names from what it links by itself.
-    ("test/issue4029.go", "!windows && !static && !(darwin && internal)", "darwin"),
-    ("test/issue4029.c", "!windows && !static && !(darwin && internal)", "darwin"),
-    ("test/issue4029w.go", None, ""),
+    (
+        "src/cmd/cgo/internal/test/issue4029.go",
+        "!windows && !static && !(darwin && internal)",
+        "darwin",
+    ),
+    (
+        "src/cmd/cgo/internal/test/issue4029.c",
+        "!windows && !static && !(darwin && internal)",
+        "darwin",
+    ),
+    ("src/cmd/cgo/internal/test/issue4029w.go", None, ""),
 )
 TLS_CHANGES = (
     # macOS has no threads.h, so the compiler says __STDC_NO_THREADS__; _Thread_local works.
-    ("testtls/tls.c", " && !defined(__STDC_NO_THREADS__)", ""),
+    ("src/cmd/cgo/internal/testtls/tls.c", " && !defined(__STDC_NO_THREADS__)", ""),
+)
+X509_CHANGES = (
+    # A key that the tests make before they start: minutes of arithmetic for the emulator.
+    (
+        "src/crypto/x509/verify_test.go",
+        "rsa.GenerateKey(rand.Reader, 4096)",
+        "rsa.GenerateKey(rand.Reader, 1024)",
+    ),
 )
 SUITE_TAGS = "-tags=internal,internal_pie"
 
 
 def overlay(changes: tuple[tuple[str, str | None, str], ...]) -> str:
     """The build flag for an overlay with `changes`; its name changes with what it holds."""
-    root = goroot() / "src" / CGO_TESTS
+    root = goroot()
     texts = {name: _changed(root / name, old, new) for name, old, new in changes}
     digest = hashlib.sha256(json.dumps([str(root), texts]).encode()).hexdigest()[:10]
     directory = MADE / f"overlay-{digest}"
@@ -69,13 +85,13 @@ def _changed(file: Path, old: str | None, new: str) -> str | None:
 
 
 def suite_inputs(package: str) -> GoInputs:
-    """The link inputs of the tests of a package, with C code: test, testtls, or of the library."""
+    """The link inputs of the tests of a package of the GOROOT, with C code."""
     flags = {
-        "test": (SUITE_TAGS, overlay(SUITE_CHANGES)),
-        "testtls": (overlay(TLS_CHANGES),),
+        f"{CGO_TESTS}/test": (SUITE_TAGS, overlay(SUITE_CHANGES)),
+        f"{CGO_TESTS}/testtls": (overlay(TLS_CHANGES),),
+        "crypto/x509": (overlay(X509_CHANGES),),
     }.get(package, ())
-    prefix = f"{CGO_TESTS}/" if package.startswith("test") else ""
-    return go_inputs(f"test:{prefix}{package}", build_flags=flags, cgo=True)
+    return go_inputs(f"test:{package}", build_flags=flags, cgo=True)
 
 
 def stdio_inputs(program: str) -> GoInputs:
@@ -98,9 +114,8 @@ def stdio_output(program: str) -> str:
 
 
 def declared_tests(package: str, *files: str) -> set[str]:
-    """The names of the tests that files of a package of cmd/cgo/internal declare."""
-    root = goroot() / "src" / CGO_TESTS / package
-    text = "".join((root / file).read_text() for file in files)
+    """The names of the tests that files of a package of the GOROOT declare."""
+    text = "".join((package_folder(package) / file).read_text() for file in files)
     return set(re.findall(r"^func (Test\w+)\(t \*testing\.T\)", text, re.MULTILINE))
 
 

@@ -7,6 +7,7 @@ which Go excludes in this mode, are included: pielink exports what they look for
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,8 @@ from emulator_programs import pielink_run
 
 from pielink.check import check
 
-# Where the tests of cmd/cgo/internal/test for Darwin are declared.
+SUITE = f"{CGO_TESTS}/test"
+# Where its tests for Darwin are declared.
 SUITE_FILES = (
     "cgo_test.go",
     "cgo_unix_test.go",
@@ -48,6 +50,39 @@ SUITE_SKIPS = {
 }
 
 
+# Packages of the library that call C, and which of their tests run. Those of net are the ones that
+# resolve names, look at interfaces and pass descriptors; the rest of them are about time.
+LIBRARY = {
+    "os/user": ".",
+    "net": "Cgo|Lookup|Resolver|Interface|^TestFile|^TestUnix|^TestTCP|^TestUDP|Parse",
+    "crypto/x509": ".",
+}
+# It wants the network, and does not say so when it skips itself.
+LEFT_OUT = "^TestHybridPool$"
+# The tests that must be among those that pass: C functions are called here.
+CALL_C = {
+    "os/user": declared_tests("os/user", "user_test.go", "cgo_user_test.go"),
+    "net": declared_tests("net", "cgo_unix_test.go") - {"TestCgoLookupCNAME"},
+    "crypto/x509": declared_tests("crypto/x509", "root_test.go", "cert_pool_test.go"),
+}
+# Why a test of the library may skip itself, as it says. Frameworks (Security) and other processes
+# are not emulated; the network and what only root may do are not for a test.
+LIBRARY_SKIPS = re.compile(
+    "(skipping test: no external network|skipping|skipping generation .*) in -?short mode"
+    "|Skip it during short testing"
+    "|avoid external network"
+    "|test disabled; use -.* to enable"
+    "|skipping known flaky test without the -flaky flag; .*"
+    "|(IPv6 is required|must be root|.* not supported)"
+    "|hostLookupOrder did not return hostLookupFiles"
+    "|test root is not in trust store, skipping .*"
+    '|skipping verify test using system APIs on "darwin"'
+    "|Windows and darwin do not use .* systemRoots"
+    "|not implemented on Windows .* or darwin .*"
+    "|skipping test: sw_vers: exec: .*"
+)
+
+
 def linked_tests(package: str, tmp_path: Path) -> Path:
     """The tests of a package, linked by pielink; the file keeps every rule of Mach-O."""
     binary = suite_inputs(package).link_with_pielink(("-verify",), tmp_path / "tests")
@@ -56,9 +91,9 @@ def linked_tests(package: str, tmp_path: Path) -> Path:
 
 
 def test_the_suite_passes(tmp_path: Path) -> None:
-    ran = run_tests(linked_tests("test", tmp_path), package_folder(f"{CGO_TESTS}/test"))
+    ran = run_tests(linked_tests(SUITE, tmp_path), package_folder(SUITE))
     assert ran.skipped() == SUITE_SKIPS, ran.output
-    expected = declared_tests("test", *SUITE_FILES) - SUITE_SKIPS.keys()
+    expected = declared_tests(SUITE, *SUITE_FILES) - SUITE_SKIPS.keys()
     assert ran.named("PASS") == expected, ran.output
     assert ran.named("FAIL") == set()
     assert ran.status == 0, ran.output
@@ -66,7 +101,7 @@ def test_the_suite_passes(tmp_path: Path) -> None:
 
 def test_dlsym_finds_what_go_exports(tmp_path: Path) -> None:
     """Issue 4029: a program finds its own //export functions by name."""
-    binary = linked_tests("test", tmp_path)
+    binary = linked_tests(SUITE, tmp_path)
     ran = run_tests(binary, tmp_path, "-test.run=^Test4029$")
     assert ran.outcomes == {"Test4029": "PASS"}, ran.output
     found = [line.split()[1] for line in ran.output.splitlines() if "issue4029.go" in line]
@@ -78,7 +113,7 @@ def test_dlsym_finds_what_go_exports(tmp_path: Path) -> None:
     [("testtls", {"TestTLS": "PASS"}), ("testnocgo", {"TestNop": "PASS"})],
 )
 def test_small_packages_pass(package: str, outcomes: dict[str, str], tmp_path: Path) -> None:
-    ran = run_tests(linked_tests(package, tmp_path), tmp_path)
+    ran = run_tests(linked_tests(f"{CGO_TESTS}/{package}", tmp_path), tmp_path)
     assert (ran.outcomes, ran.status) == (outcomes, 0), ran.output
 
 
@@ -88,3 +123,14 @@ def test_stdio(program: str, tmp_path: Path) -> None:
     assert check(binary) == []
     ran = pielink_run(binary)
     assert (ran.out, ran.status) == (stdio_output(program), 0), ran.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("package", LIBRARY)
+def test_library_packages_pass(package: str, tmp_path: Path) -> None:
+    binary = linked_tests(package, tmp_path)
+    flags = ("-test.short", f"-test.run={LIBRARY[package]}", f"-test.skip={LEFT_OUT}")
+    ran = run_tests(binary, package_folder(package), *flags)
+    assert (ran.status, ran.named("FAIL")) == (0, set()), ran.output
+    assert ran.named("PASS") >= CALL_C[package]
+    assert [s for s in ran.skipped().values() if not LIBRARY_SKIPS.fullmatch(s)] == []
