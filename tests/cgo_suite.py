@@ -53,6 +53,7 @@ X509_CHANGES = (
     ),
 )
 SUITE_TAGS = "-tags=internal,internal_pie"
+STDIO_TAGS = "-tags=test_run"
 
 
 def overlay(changes: tuple[tuple[str, str | None, str], ...]) -> str:
@@ -94,8 +95,8 @@ def suite_inputs(package: str) -> GoInputs:
     return go_inputs(f"test:{package}", build_flags=flags, cgo=True)
 
 
-def stdio_inputs(program: str) -> GoInputs:
-    """The link inputs of a program of teststdio, whose test runs it with the go command."""
+def stdio_folder(program: str) -> Path:
+    """A module of a program of teststdio, whose test runs it with the go command."""
     source = goroot() / "src" / CGO_TESTS / "teststdio" / "testdata"
     directory = MADE / f"stdio-{program}"
     files = [source / f"{program}.go", *sorted((source / "stdio").glob("*.go"))]
@@ -104,7 +105,12 @@ def stdio_inputs(program: str) -> GoInputs:
         (directory / "go.mod").write_text("module cgostdio\n")
         for file in files:
             (directory / file.relative_to(source)).write_bytes(file.read_bytes())
-    return go_inputs(directory, build_flags=("-tags=test_run",), cgo=True)
+    return directory
+
+
+def stdio_inputs(program: str) -> GoInputs:
+    """The link inputs of a program of teststdio."""
+    return go_inputs(stdio_folder(program), build_flags=(STDIO_TAGS,), cgo=True)
 
 
 def stdio_output(program: str) -> str:

@@ -26,6 +26,18 @@ PROGRAMS: dict[str, tuple[str | Path, tuple[str, ...]]] = {  # name -> what to b
     "cgo-zstd": ("cgo-zstd", ()),
     "testlife": ("test:cmd/cgo/internal/testlife", ()),
     "suite": ("test:cmd/cgo/internal/test", SUITE),
+    "stdio": (cgo_suite.stdio_folder("fib"), (cgo_suite.STDIO_TAGS,)),
+    "user": ("test:os/user", ()),
+    "net": ("test:net", ()),
+    "x509": ("test:crypto/x509", (cgo_suite.overlay(cgo_suite.X509_CHANGES),)),
+}
+
+FRAMEWORKS = "/System/Library/Frameworks"
+LIBRARIES = {
+    "/usr/lib/libSystem.B.dylib",
+    "/usr/lib/libresolv.9.dylib",
+    f"{FRAMEWORKS}/CoreFoundation.framework/Versions/A/CoreFoundation",
+    f"{FRAMEWORKS}/Security.framework/Versions/A/Security",
 }
 
 
@@ -59,7 +71,7 @@ def test_dylib_symbols_have_a_library(pair: tuple[Path, Path]) -> None:
         libraries.setdefault(library, set()).add(file.binds.names[row["name"]])
     nowhere = libraries.pop("flat-namespace", set())
     assert nowhere <= {b"___gotest_cgo_null_api"}  # weak: no library has it
-    assert set(libraries) <= {"/usr/lib/libSystem.B.dylib", "/usr/lib/libresolv.9.dylib"}
+    assert set(libraries) <= LIBRARIES
 
 
 def test_no_rule_is_broken(pair: tuple[Path, Path]) -> None:
