@@ -161,7 +161,7 @@ class _Link:
             return reach(self.program, [self.entry], slots, prune_weak_map=weak)
 
         self.code = None
-        if self.inputs.host_objects or self.cgo.ldflags or self.options.extldflags:
+        if self.inputs.host_objects or self.options.extldflags:
             # Most programs have no C code and need none of these modules.
             from pielink.passes.host import link_host
 

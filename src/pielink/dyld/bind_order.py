@@ -11,7 +11,6 @@ looks at all orders.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +20,7 @@ from pielink.dyld import leb128
 from pielink.dyld.bind_writer import MAX_IMMEDIATE, changes, single_cost
 from pielink.dyld.columns import POINTER_SIZE, Rows
 from pielink.dyld.ragged import ranges
+from pielink.record import record
 
 I8 = npt.NDArray[np.int64]
 
@@ -53,7 +53,7 @@ def good_orders(rows: Rows) -> list[I8]:
     return orders
 
 
-@dataclass(frozen=True)
+@record
 class _Groups:
     """Groups of rows that agree in all but location; their first rows, last rows, and symbols.
 

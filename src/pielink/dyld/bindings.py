@@ -24,7 +24,6 @@ Sums wrap at 64 bits. Source: <mach-o/loader.h>; dyld's mach_o/BindOpcodes.cpp, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +45,7 @@ from pielink.dyld.stream import (
 )
 from pielink.dyld.strings import split
 from pielink.formats import macho
+from pielink.record import record
 
 I8 = npt.NDArray[np.int64]
 U8 = npt.NDArray[np.uint64]
@@ -90,7 +90,7 @@ FORMS = {
 _GRAMMAR = grammar(FORMS)
 
 
-@dataclass(frozen=True)
+@record
 class State:
     """What dyld's machine holds at each opcode of a stream, all (n,).
 

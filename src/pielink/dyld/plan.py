@@ -22,13 +22,13 @@ identity or negation: a cumulative maximum finds the last constant, a cumulative
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pielink.dyld.ragged import ranges
+from pielink.record import record
 
 I8 = npt.NDArray[np.int64]
 Ints = npt.NDArray[np.signedinteger[Any]]
@@ -39,7 +39,7 @@ NEVER = 60  # more than any way to cover a run; fits int8 when two are added
 SHORT = 10  # so many singles never cost less than a repeat
 
 
-@dataclass(frozen=True)
+@record
 class CostModel:
     """What the forms of one opcode family cost, in bytes, vectorised over (n,) columns.
 
@@ -52,7 +52,7 @@ class CostModel:
     residual: Callable[[Ints], Costs]
 
 
-@dataclass(frozen=True)
+@record
 class Plan:
     """The opcodes chosen, in order: (n,) columns.
 
@@ -66,7 +66,7 @@ class Plan:
     residual: Ints
 
 
-@dataclass(frozen=True)
+@record
 class _Runs:
     first: I8
     length: Ints

@@ -14,7 +14,6 @@ four was right follows block after block. Both loops are of length sqrt(n).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +21,7 @@ import numpy.typing as npt
 
 from pielink.dyld import leb128
 from pielink.dyld.errors import DyldInfoError
+from pielink.record import record
 
 # What follows an opcode's byte; also the state of the walk in front of a byte.
 NOTHING, ONE_LEB, TWO_LEBS, STRING = range(4)
@@ -55,7 +55,7 @@ class Opcode(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True)
+@record
 class Stream:
     """The opcodes of a stream in stream order, DONE included where it ends the stream.
 
@@ -80,7 +80,7 @@ def fail(message: str, offset: int | np.integer | None = None) -> DyldInfoError:
     return DyldInfoError(message, offset=None if offset is None else int(offset))
 
 
-@dataclass(frozen=True)
+@record
 class Grammar:
     """What follows each of the 256 bytes if it is an opcode: both (256,).
 

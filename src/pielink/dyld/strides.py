@@ -12,14 +12,13 @@ shifted; a stretch is taken apart if that saves bytes by an estimate of what asc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
 from pielink.dyld import leb128
 from pielink.dyld.columns import POINTER_SIZE
 from pielink.dyld.ragged import ranges
+from pielink.record import record
 
 I8 = npt.NDArray[np.int64]
 
@@ -29,7 +28,7 @@ _UNIQUE = 0xFF00  # from here on: tokens that equal none within LONGEST_PERIOD
 _MODULUS = 251
 
 
-@dataclass(frozen=True)
+@record
 class _Stretches:
     """(n,) columns. first: index of the first location; count: of locations; period."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from pielink.dyld import leb128
 from pielink.dyld.ragged import ranges
 from pielink.dyld.strings import join
+from pielink.record import record
 
 I8 = npt.NDArray[np.int64]
 U1 = npt.NDArray[np.uint8]
@@ -19,7 +19,7 @@ Sizes = npt.NDArray[np.signedinteger[Any]]
 Integers = npt.NDArray[np.integer[Any]]
 
 
-@dataclass(frozen=True)
+@record
 class Opcodes:
     """n opcodes: the byte, up to two LEB operands with their sizes (0: absent), and a string.
 

@@ -15,7 +15,6 @@ Sources: <ar.h>, <mach-o/ranlib.h>, the System V ABI's chapter on archives, LLVM
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from pielink.errors import FormatError
 from pielink.formats.bounds import Bytes, as_bytes, c_strings, check_range, records
+from pielink.record import record
 
 MAGIC = b"!<arch>\n"
 THIN_MAGIC = b"!<thin>\n"
@@ -46,7 +46,7 @@ class Member(NamedTuple):
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Archive:
     """`members` in file order, without the index and the table of long names.
 

@@ -12,7 +12,6 @@ name and the ULEB offset of its node. Source: <mach-o/loader.h>, dyld's MachOLoa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,11 +20,12 @@ from pielink.errors import FormatError
 from pielink.formats import loadcommands, macho
 from pielink.formats.bounds import Bytes, as_bytes, c_strings, check_range, records
 from pielink.formats.loadcommands import LoadCommand, command, command_string, cpu_name, only
+from pielink.record import record
 
 DEFAULT_VERSION = 0x10000  # 1.0.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Library:
     """One dynamic library.
 

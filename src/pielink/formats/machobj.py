@@ -12,7 +12,6 @@ without asking. Source: <mach-o/loader.h>, <mach-o/nlist.h>, <mach-o/reloc.h>.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from pielink.errors import FormatError
 from pielink.formats import loadcommands, macho
 from pielink.formats.bounds import Bytes, Rows, as_bytes, c_strings, check_range, records
 from pielink.formats.loadcommands import LoadCommand, command, cpu_name, linkedit_rows, only
+from pielink.record import record
 
 SYMBOL = np.dtype(
     [
@@ -52,7 +52,7 @@ MAX_ADDRESS = 1 << 40  # objects count from 0
 MAX_FILE_SIZE = 1 << 32  # offsets in the format have 32 bits
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MachObject:
     """One object file.
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from pielink.errors import Problems
 from pielink.program import Program
+from pielink.record import record
 from pielink.tables import ABI0, ABI_INTERNAL, BLOCK_NONPKG_REF, Kind
 
 _ABIS = {"ABI0": ABI0, "ABIInternal": ABI_INTERNAL}
@@ -42,7 +43,7 @@ class Directive(NamedTuple):
     words: list[str]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Import:
     """A symbol that a dylib defines; `library` may be empty: look everywhere."""
 

@@ -18,12 +18,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pielink.errors import LinkError, Problem
+from pielink.record import record
 from pielink.tables import U1, Kind, Layout, NewReloc
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _MAGIC, _SUM_SIZE = b"\xff Go fipsinfo \xff\x00", 32
 _FIRST_LINE = b"go fips object v1\n"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FipsRows:
     """Rows of go:fipsinfo and of the markers, in the order of MARKERS."""
 

@@ -15,21 +15,21 @@ Source: cmd/link/internal/ld/inittask.go, runtime/proc.go (initTask).
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from heapq import heappop, heappush
 
 import numpy as np
 
-from pielink.arrays import ranges
+from pielink.arrays import distinct, ranges
 from pielink.errors import LinkError, Problem
 from pielink.program import Program
+from pielink.record import record
 from pielink.tables import I4, Kind, NewReloc, NewSymbol
 
 STATE_SIZE, POINTER_SIZE = 8, 8
 MAIN_LIST, RUNTIME_LIST = "go:main.inittasks", "go:runtime.inittasks"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InitTasks:
     """Slots of the records to run, in order; `runtime_slice` is runtime.runtime_inittasks or 0."""
 
@@ -82,7 +82,7 @@ def _edges(program: Program, roots: I4) -> dict[int, list[int]]:
     """Record -> the records it waits for, for all records that the roots lead to."""
     table, relocs = program.slots, program.relocs
     edges: dict[int, list[int]] = {}
-    level = np.unique(roots)
+    level = distinct(roots)
     while len(level):
         edges |= {slot: [] for slot in level.tolist()}
         index, owner = ranges(table.reloc_start[level], table.reloc_count[level])
@@ -91,7 +91,7 @@ def _edges(program: Program, roots: I4) -> dict[int, list[int]]:
         target = program.resolve(table.object[source], relocs.package[row], relocs.symbol[row])
         for waiting, first in zip(source.tolist(), target.tolist(), strict=True):
             edges[waiting].append(first)
-        level = np.array([s for s in np.unique(target).tolist() if s not in edges], np.int32)
+        level = np.array([s for s in distinct(target).tolist() if s not in edges], np.int32)
     return edges
 
 

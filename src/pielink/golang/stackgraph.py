@@ -16,12 +16,11 @@ Source: cmd/link/internal/ld/stackcheck.go, cmd/internal/objabi/stack.go, cmd/in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from pielink.arrays import ranges
 from pielink.errors import FormatError
+from pielink.record import record
 from pielink.tables import (
     FLAG_NOSPLIT,
     I4,
@@ -40,7 +39,7 @@ CALL_SIZE = 8  # the return address
 INDIRECT = -1  # the callee of an indirect call
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StackGraph:
     """What each function does to the stack; edges are grouped by caller, in code order."""
 
@@ -84,7 +83,7 @@ def stack_graph(
     return StackGraph(nosplit, splittable, own, functions[owner], callee, growth, morestack)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _PcspSpans:
     """Spans of code with one stack depth, for several tables; sorted by (table, end)."""
 

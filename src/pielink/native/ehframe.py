@@ -14,7 +14,6 @@ on eh_frame; LLVM's lld/MachO/InputFiles.cpp (registerEhFrames).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ import numpy as np
 from pielink.errors import FormatError
 from pielink.native import atoms as atoms_pass
 from pielink.native.tables import NONE, Atoms, Host, RelocKind, Relocs
+from pielink.record import fields, record
 from pielink.tables import I4, I8, Bool
 
 ID_FIELD, BODY = 4, 8  # offsets in a record
@@ -30,7 +30,7 @@ POINTER_SIZES = {0x0: 8, 0x3: 4, 0x4: 8, 0xB: 4, 0xC: 8}  # by the format in the
 OMIT = 0xFF
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Frames:
     """One row per FDE: the function that it describes, and the LSDA (NONE: has none)."""
 
@@ -42,7 +42,7 @@ class Frames:
     lsda_offset: I8
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Layout:
     """What a CIE says of its FDEs: sizes of pointers in bytes, 0 for those they lack."""
 
@@ -133,7 +133,7 @@ def _replace_rows(relocs: Relocs, fde: I8, rows: Relocs) -> Relocs:
     """Return `relocs` with those of the FDEs replaced by `rows`, sorted by (atom, offset)."""
     kept = ~np.isin(relocs.atom, fde)
     columns = [
-        np.concatenate([getattr(relocs, column.name)[kept], getattr(rows, column.name)])
+        np.concatenate([getattr(relocs, column)[kept], getattr(rows, column)])
         for column in fields(relocs)
     ]
     order = np.lexsort((columns[1], columns[0]))

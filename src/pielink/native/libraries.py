@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +27,7 @@ from pielink.formats import dylib, fat, macho, tbd
 from pielink.formats.dylib import Library
 from pielink.native import libsearch, system_libraries
 from pielink.native.libsearch import SearchPaths
+from pielink.record import record, replace
 
 _VERSIONED = re.compile(rb"\$ld\$(hide|add|weak|install_name)\$os([\d.]+)\$(.+)", re.DOTALL)
 _PREVIOUS = re.compile(
@@ -53,7 +53,7 @@ class Export(NamedTuple):
     weak_import: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Source:
     """The exports of one library, and what to record for those that bind to it."""
 
@@ -63,7 +63,7 @@ class _Source:
     may_miss: frozenset[bytes]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LinkedLibraries:
     """The libraries of a link. `dylibs` are those that were asked for, in order.
 

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from pielink.record import record
 
 LIBRARY_DIRECTORIES = ("/usr/lib", "/usr/local/lib")
 FRAMEWORK_DIRECTORIES = ("/Library/Frameworks", "/System/Library/Frameworks")
@@ -28,7 +28,7 @@ ZIG_LIB = ("lib", "lib/zig", "../lib/zig", "../lib")
 ZIG_STUB = "libc/darwin/libSystem.tbd"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SearchPaths:
     """The directories to search, in order; all of them exist."""
 
@@ -143,6 +143,8 @@ def zig_libsystem_stub() -> Path | None:
 
     Looks at the `ziglang` package of this Python first, then at a zig in PATH.
     """
+    import shutil  # rarely needed, and slow to import
+
     spec = importlib.util.find_spec("ziglang")
     homes = [Path(each) for each in (spec.submodule_search_locations or ())] if spec else []
     zig = shutil.which("zig")

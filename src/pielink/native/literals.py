@@ -9,13 +9,13 @@ lld/MachO/SyntheticSections.cpp (deduplication), <mach-o/loader.h> for the secti
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from pielink.formats import macho
 from pielink.native.tables import NONE, Atoms, Host, Names, Relocs
+from pielink.record import replace
 from pielink.tables import I4, I8, U8, Bool
 
 PLAIN_TYPES = (

@@ -8,7 +8,6 @@ what cannot be linked; GOT, stubs, layout, relocation and unwind.encode follow.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -28,12 +27,13 @@ from pielink.native import (
     unwind,
 )
 from pielink.native.tables import NONE, Atoms, Host, Names, Placement, Relocs, UnwindEntries
+from pielink.record import fields, record
 from pielink.tables import I8, U1, Bool
 
 CODE_ATTRIBUTES = macho.S_ATTR_PURE_INSTRUCTIONS | macho.S_ATTR_SOME_INSTRUCTIONS
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Prepared:
     """What the rest of the link needs of the object files.
 
@@ -82,7 +82,7 @@ def prepare(
     quiet = atoms.is_named(host, atoms.EH_FRAME)[pieces.section]
     live = reach.live_atoms(pieces, rows, starts[starts != NONE], unwind.edges(entries), quiet)
     kept = live[rows.atom]
-    rows = Relocs(*(getattr(rows, column.name)[kept] for column in fields(rows)))
+    rows = Relocs(*(getattr(rows, column)[kept] for column in fields(rows)))
     entries = unwind.live(entries, live)
     needed = reach.referenced_names(rows, live, len(names))
     needed[entries.personality_name[entries.personality_name != NONE]] = True

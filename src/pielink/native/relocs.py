@@ -11,7 +11,6 @@ SUBTRACTOR's. Source: <mach-o/x86_64/reloc.h>.
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +30,7 @@ from pielink.native.tables import (
     RelocKind,
     Relocs,
 )
+from pielink.record import fields, replace
 from pielink.tables import I4, I8, Bool
 
 NO_KIND = 255
@@ -80,7 +80,7 @@ def normalise(host: Host, atoms: Atoms, placement: Placement, names: Names) -> R
     """
     raw = host.relocs
     kept = atoms.first[raw.section] != atoms.first[raw.section + 1]
-    raw = HostRelocs(*(getattr(raw, column.name)[kept] for column in fields(raw)))
+    raw = HostRelocs(*(getattr(raw, column)[kept] for column in fields(raw)))
     _check(host, raw)
     paired = raw.type == macho.X86_64_RELOC_SUBTRACTOR
     second = np.flatnonzero(paired) + 1

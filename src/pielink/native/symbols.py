@@ -8,13 +8,12 @@ them. Source: ld64's SymbolTable.cpp, <mach-o/nlist.h>.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from pielink.errors import Problems
 from pielink.formats import macho
 from pielink.native.tables import NONE, Atoms, Host, NameKind, Names, Placement, Relocs
+from pielink.record import replace
 from pielink.tables import I4, I8, Bool
 
 # How strong a definition is; of equal weak or common ones the first stays (common: the largest).

@@ -18,20 +18,20 @@ is an atom, or a name until `symbols.settle` has replaced the names that an atom
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
 import numpy as np
 import numpy.typing as npt
 
 from pielink.formats.machobj import MachObject
+from pielink.record import record
 from pielink.tables import I4, I8, U1, U2, U4, Bool
 
 NONE = -1
 Names16 = npt.NDArray[np.bytes_]  # 16 bytes, NUL-padded: segment and section names
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HostSections:
     """One row per section of every object file, in load order; the last row is the linker's own.
 
@@ -48,7 +48,7 @@ class HostSections:
     flags: U4  # type and attributes, as in section_64
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HostSymbols:
     """One row per symbol of every object file, debug symbols (stabs) among them."""
 
@@ -63,7 +63,7 @@ class HostSymbols:
     alias_size: U4
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HostRelocs:
     """One row per relocation of every object file, as in the files, debug sections left out."""
 
@@ -76,7 +76,7 @@ class HostRelocs:
     target_section: I4  # row in HostSections, or NONE
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Host:
     """Everything read from the object files of one link.
 
@@ -113,7 +113,7 @@ class AtomFlag(IntFlag):
     LIVE_SUPPORT = 2  # kept if something that it refers to is kept
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Atoms:
     """The units of dead stripping and layout.
 
@@ -133,7 +133,7 @@ class Atoms:
         return len(self.section)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Placement:
     """Where each row of HostSymbols is defined: an atom and an offset in it, or NONE."""
 
@@ -150,7 +150,7 @@ class NameKind(IntEnum):
     ABSOLUTE = 3  # a number, which does not slide
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Names:
     """One row per external name, in the order of first appearance.
 
@@ -192,7 +192,7 @@ class RelocKind(IntEnum):
     TLV_OFFSET = 7  # S + A - start of the thread-local template
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Relocs:
     """One row per relocation, sorted by (atom, offset).
 
@@ -217,7 +217,7 @@ class Relocs:
         return len(self.atom)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UnwindEntries:
     """One row per function with unwind information; functions without have none.
 

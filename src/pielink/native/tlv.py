@@ -9,13 +9,12 @@ Source: <mach-o/loader.h>, dyld's ThreadLocalVariables.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from pielink.formats import macho
 from pielink.native.atoms import section_type
 from pielink.native.tables import Atoms, Host
+from pielink.record import replace
 from pielink.tables import Bool
 
 TEMPLATE_TYPES = (macho.S_THREAD_LOCAL_REGULAR, macho.S_THREAD_LOCAL_ZEROFILL)

@@ -23,7 +23,6 @@ libunwind's UnwindCursor.hpp; LLVM's lld/MachO/UnwindInfoSection.cpp.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -33,6 +32,7 @@ from pielink.errors import FormatError, LinkError, Problem
 from pielink.native import atoms as atoms_pass
 from pielink.native.ehframe import Frames
 from pielink.native.tables import NONE, Atoms, Host, Relocs, UnwindEntries
+from pielink.record import fields, record
 from pielink.tables import I4, I8, U4, Bool
 
 FUNCTION_FIELD, LENGTH_FIELD, ENCODING_FIELD, PERSONALITY_FIELD, LSDA_FIELD = 0, 8, 12, 16, 24
@@ -60,7 +60,7 @@ def collect(host: Host, atoms: Atoms, relocs: Relocs, frames: Frames) -> UnwindE
     """
     compact = _compact_entries(host, atoms, relocs)
     encoded = (compact.encoding & MODE_MASK) != MODE_DWARF
-    compact = UnwindEntries(*(getattr(compact, c.name)[encoded] for c in fields(compact)))
+    compact = UnwindEntries(*(getattr(compact, c)[encoded] for c in fields(compact)))
     described = _describes_own_file(host, atoms, frames.fde, frames.function)
     described &= ~np.isin(_places(frames), _places(compact))
     count = int(described.sum())
@@ -77,9 +77,7 @@ def collect(host: Host, atoms: Atoms, relocs: Relocs, frames: Frames) -> UnwindE
         lsda_offset=np.zeros(count, np.int64),
         fde=frames.fde[described],
     )
-    columns = [
-        np.concatenate([getattr(compact, c.name), getattr(dwarf, c.name)]) for c in fields(dwarf)
-    ]
+    columns = [np.concatenate([getattr(compact, c), getattr(dwarf, c)]) for c in fields(dwarf)]
     return UnwindEntries(*columns)
 
 
@@ -122,7 +120,7 @@ def _compact_entries(host: Host, atoms: Atoms, relocs: Relocs) -> UnwindEntries:
         fde=np.full(len(records), NONE, np.int32),
     )
     kept = _describes_own_file(host, atoms, records, function)
-    return UnwindEntries(*(getattr(entries, column.name)[kept] for column in fields(entries)))
+    return UnwindEntries(*(getattr(entries, column)[kept] for column in fields(entries)))
 
 
 def _pointer(relocs: Relocs, records: I8, field: int, count: int) -> tuple[I4, I4, I8]:
@@ -152,7 +150,7 @@ def edges(entries: UnwindEntries) -> tuple[I4, I4]:
 def live(entries: UnwindEntries, live_atoms: Bool) -> UnwindEntries:
     """Return the rows of functions that are in the image."""
     rows = live_atoms[entries.function] if len(entries) else np.zeros(0, np.bool_)
-    return UnwindEntries(*(getattr(entries, column.name)[rows] for column in fields(entries)))
+    return UnwindEntries(*(getattr(entries, column)[rows] for column in fields(entries)))
 
 
 def personalities(entries: UnwindEntries) -> tuple[I4, npt.NDArray[np.int64]]:
@@ -173,7 +171,7 @@ def personalities(entries: UnwindEntries) -> tuple[I4, npt.NDArray[np.int64]]:
     return index, distinct
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FunctionRanges:
     """What `encode` needs of each function; addresses are bytes from the image's header.
 

@@ -33,7 +33,8 @@ def named_slots(program: Program, names: Sequence[str]) -> I4:
     found = np.zeros(len(names), np.int32)
     for version in (ABI0, ABI_INTERNAL):
         slots = program.lookup([(name, version) for name in encoded])
-        defined = ~np.isin(program.slots.kind[slots], (Kind.UNDEFINED, Kind.DYNIMPORT))
+        kind = program.slots.kind[slots]
+        defined = (kind != Kind.UNDEFINED) & (kind != Kind.DYNIMPORT)
         found = np.where((slots > 0) & defined, slots, found)
     problems = Problems()
     for name, slot in zip(names, found.tolist(), strict=True):

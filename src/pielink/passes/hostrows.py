@@ -10,8 +10,6 @@ hostsections.py says where they go.
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 import numpy as np
 
 from pielink.errors import LinkError, Problem
@@ -25,6 +23,7 @@ from pielink.passes.host import HostCode, go_name
 from pielink.passes.hostsections import IMAGE_INFO, kinds_of_sections
 from pielink.passes.hosttables import HostRows, Interior, OwnSection
 from pielink.program import Program
+from pielink.record import fields
 from pielink.tables import (
     ABI0,
     BLOCK_NONPKG_REF,
@@ -305,7 +304,7 @@ def _sizes(symbols: Symbols, carrier: I4, offset: I8) -> I8:
 def _kept(rows: HostRelocs, carriers: I4) -> HostRelocs:
     """The relocations of atoms that are in the image."""
     kept = carriers[rows.atom] > 0
-    return HostRelocs(*(getattr(rows, column.name)[kept] for column in fields(rows)))
+    return HostRelocs(*(getattr(rows, column)[kept] for column in fields(rows)))
 
 
 def _relocs(

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from pielink.formats import macho
 from pielink.passes.fixups import Patches
+from pielink.record import record
 from pielink.tables import I4, I8, Kind
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Interior:
     """Rows that lie inside other rows."""
 
@@ -34,7 +34,7 @@ class OwnSection(NamedTuple):
         return self.flags & macho.SECTION_TYPE
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HostRows:
     """What the host objects added to the tables."""
 

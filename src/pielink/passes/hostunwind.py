@@ -7,8 +7,6 @@ The GOT entries of the personality functions are asked for by relocations.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from pielink.builder import SymbolBuilder
@@ -19,12 +17,13 @@ from pielink.passes.host import HostCode
 from pielink.passes.hostsections import UNWIND_INFO
 from pielink.passes.hosttables import HostRows
 from pielink.passes.text import place
+from pielink.record import record
 from pielink.tables import I4, I8, Layout, Memory, NewReloc, NewSymbol, Reloc, Relocs, Symbols
 
 _WORD = 4  # bytes of a personality's field
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UnwindInfo:
     """The table in the making."""
 

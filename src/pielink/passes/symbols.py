@@ -5,8 +5,6 @@ The order matters: where layout has nothing else to go by, it goes by the number
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pielink.builder import SymbolBuilder
 from pielink.golang import fips, markers, moduledata, strdata
 from pielink.golang.buildinfo import define_build_id, define_build_info
@@ -17,6 +15,7 @@ from pielink.golang.release import Release
 from pielink.golang.typelinks import define_type_links
 from pielink.options import Definition, LinkOptions
 from pielink.passes.read import Inputs
+from pielink.record import record
 from pielink.tables import ABI_INTERNAL, Kind, NewSymbol
 
 # Symbols that objects may declare and that the linker completes: live in every program.
@@ -29,7 +28,7 @@ COMPLETED = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Early:
     """Rows of what was made before the text is laid out."""
 

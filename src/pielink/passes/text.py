@@ -9,10 +9,9 @@ in ld/data.go.
 
 from __future__ import annotations
 
-import random
-
 import numpy as np
 
+from pielink.arrays import among
 from pielink.errors import LinkError, Problem
 from pielink.passes.read import Library
 from pielink.program import Program
@@ -33,7 +32,7 @@ def text_order(program: Program, libraries: list[Library], row_of_slot: I4, rewr
     found = np.flatnonzero(code & (slots.block != BLOCK_NONPKG_REF)).astype(np.int32)
     found = found[row_of_slot[slots.canon[found]] > 0]
     wins = slots.definition[slots.canon[found]] == found
-    wins &= ~np.isin(found, rewritten)
+    wins &= ~among(found, np.sort(rewritten))
     several = ~wins | ((slots.flags[found] & FLAG_DUPOK) != 0)
     rank = _package_rank(libraries, program.release.runtime_packages)
     library = rank[objects.library[slots.own_object[found]]]
@@ -72,6 +71,8 @@ def _package_rank(libraries: list[Library], runtime: frozenset[str]) -> I4:
 
 def shuffled(text: I4, seed: int) -> I4:
     """The functions in a random order that `seed` decides (-randlayout)."""
+    import random  # rarely needed, and slow to import
+
     order = list(range(len(text)))
     random.Random(seed).shuffle(order)
     return text[order]
