@@ -62,6 +62,14 @@ def test_sections_symbols_and_fixups_are_the_same(pair: tuple[Path, Path]) -> No
     assert [str(d) for d in found if not d.deliberate] == []
 
 
+def test_stripped_programs_are_the_same(tmp_path: Path) -> None:
+    inputs = go_inputs(PROGRAMS["cgo_exports"][0], cgo=True)
+    ours = inputs.link_with_pielink(("-s",), tmp_path / "program")
+    found = compare(read_macho(inputs.reference(("-s",))), read_macho(ours))
+    assert [str(d) for d in found if not d.deliberate] == []
+    assert check(ours) == []
+
+
 def test_dylib_symbols_have_a_library(pair: tuple[Path, Path]) -> None:
     file = read_macho(pair[1])
     assert len(file.binds.rows) > 50

@@ -83,6 +83,12 @@ class Exports:
         """No exports at all."""
         return cls(np.zeros(0, np.int32), [], np.zeros(0, np.bool_))
 
+    def only_dynamic(self) -> Exports:
+        """Those that dyld may find."""
+        rows = np.flatnonzero(self.dynamic)
+        names = [self.name[row] for row in rows.tolist()]
+        return Exports(self.symbol[rows], names, self.dynamic[rows])
+
 
 @record
 class SymbolTable:
@@ -113,7 +119,7 @@ def symtab(
     is_function: TextLookup,
     strip: bool = False,
 ) -> SymbolTable:
-    """The symbol table of the image; with `strip` (-s) without local symbols.
+    """The symbol table of the image; with `strip` (-s) only what dyld uses.
 
     `indirect` holds the row of the dylib symbol behind each stub and each symbol pointer.
     """
@@ -123,7 +129,8 @@ def symtab(
     rows = rows[np.argsort(layout.address[rows], kind="stable")]
     strings, offset = _local_strings(memory, symbols, rows, is_function)
     locals_ = _defined(layout, rows, offset, macho.N_SECT)
-    exported, tail = _exported(layout, exports, len(strings))
+    kept = exports.only_dynamic() if strip else exports
+    exported, tail = _exported(layout, kept, len(strings))
     strings += tail
     undefined, symbol, tail = _undefined(imports, len(strings))
     index = np.full(len(symbols), macho.INDIRECT_SYMBOL_LOCAL, np.uint32)
