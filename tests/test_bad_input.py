@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -185,6 +186,38 @@ def test_an_input_that_cannot_be_read(
     assert re.fullmatch(
         rf"{re.escape(str(place))}: (-importcfg: )?cannot open file: {reason}", message
     )
+
+
+def test_too_little_address_space(work: Workshop, tmp_path: Path) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (800 << 20, 800 << 20))
+
+    work.compile("main", MAIN)
+    done = subprocess.run(
+        [sys.executable, "-m", "pielink", "link", *work.link_argv(tmp_path / "out")],
+        env=work.base.tool_environment() | {"OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        preexec_fn=limit,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    message = r"pielink link: out of memory: no \d+ MiB of address space are to be had .*\n"
+    assert re.fullmatch(message, done.stderr)
+    assert [path.name for path in tmp_path.iterdir()] == ["inputs"]
+
+
+def test_too_little_memory(
+    work: Workshop,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def exhausted(*_: object) -> None:
+        raise MemoryError
+
+    work.compile("main", MAIN)
+    monkeypatch.setattr("pielink.pipeline.link", exhausted)
+    assert refused(work.link_argv(tmp_path / "out"), capsys) == "out of memory: give it more"
 
 
 BAD_FLAGS = {

@@ -144,7 +144,7 @@ def fault_of(argv: list[str], output: Path, where: str) -> str:
         return f"{where}: status {ended.status}, but there is {left}\n{ended.report}"
     if ended.status and "pielink link: " not in ended.report:
         return f"{where}: no message, but {ended.report!r}"
-    if ended.resident > RESIDENT:
+    if ended.resident > RESIDENT or "out of memory" in ended.report:
         return f"{where}: took {ended.resident >> 20} MiB"
     return ""
 

@@ -67,6 +67,9 @@ def main(argv: list[str] | None = None) -> int:
     except PielinkError as error:
         print(f"pielink {args[0]}: {error}", file=sys.stderr)
         return 1
+    except MemoryError as error:
+        print(f"pielink {args[0]}: out of memory: {str(error) or 'give it more'}", file=sys.stderr)
+        return 1
 
 
 def entry() -> NoReturn:

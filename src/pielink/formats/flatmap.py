@@ -18,6 +18,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from pielink.errors import FormatError
+
 # Mappings start at multiples of this: the largest page size of the systems we run on.
 GRANULE = 65536
 _MAP_FIXED = 0x10
@@ -38,7 +40,7 @@ class FlatFiles:
     def place(self, path: str) -> tuple[int, int]:
         """Put the file at `path` behind the others; return (offset, size).
 
-        Raises OSError if it cannot be opened, MemoryError if the reservation is too small.
+        Raises OSError if it cannot be opened, FormatError if the reservation is too small.
         """
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -49,7 +51,7 @@ class FlatFiles:
             start = self.used
             end = start + padded(size)
             if end > len(self.bytes):
-                raise MemoryError(f"{path}: larger than when the link began")
+                raise FormatError("is larger than when the link began; link again", path)
             if size:
                 self._place(descriptor, start, size)
         finally:
@@ -79,7 +81,11 @@ def _reserve(
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p
     libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
-    reservation = mmap.mmap(-1, capacity + GRANULE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANON)
+    try:
+        reservation = mmap.mmap(-1, capacity + GRANULE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANON)
+    except OSError:
+        message = f"no {capacity >> 20} MiB of address space are to be had (see ulimit -v)"
+        raise MemoryError(message) from None
     flat = np.frombuffer(reservation, np.uint8)
     skip = -flat.ctypes.data % GRANULE
     flat = flat[skip : skip + capacity]
