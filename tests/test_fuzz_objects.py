@@ -44,7 +44,7 @@ FLAGS: tuple[tuple[str, ...], ...] = (
 CPU_SECONDS = 20
 MEMORY = 4 << 30  # of address space: 1 GiB is what the linker reserves for its own tables
 RESIDENT = 700 << 20
-QUICK, THOROUGH = 18, 250  # cases of each family
+QUICK, THOROUGH = 18, 180  # cases of each family
 
 
 class Outcome(NamedTuple):
