@@ -142,8 +142,8 @@ def test_undefined_symbols_are_reported_once_for_each_file() -> None:
     with pytest.raises(LinkError) as caught:
         linked(data, other, roots=(b"_f", b"_h"))
     assert [str(each) for each in caught.value.problems] == [
-        "0.o: _g: undefined symbol",
-        "1.o: _g: undefined symbol",
+        "0.o: _g: undefined symbol; name its library in LDFLAGS (-l, -framework)",
+        "1.o: _g: undefined symbol; name its library in LDFLAGS (-l, -framework)",
     ]
 
 

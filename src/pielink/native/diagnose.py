@@ -20,6 +20,8 @@ from pielink.native.prepare import Prepared
 from pielink.native.tables import NONE, RelocKind
 from pielink.tables import I8, U1, Bool
 
+_UNDEFINED = "undefined symbol; name its library in LDFLAGS (-l, -framework)"
+
 
 class Where(IntEnum):
     """Where a name that no object defines is, as the caller has found."""
@@ -86,7 +88,7 @@ class _Reporter:
         pairs = np.unique(np.stack([file, self.relocs.name[chosen]], axis=1), axis=0)
         for number, name in pairs.tolist():
             symbol = text[name].decode("utf-8", "replace")
-            self.problems.add("undefined symbol", self.host.files[number].name, symbol)
+            self.problems.add(_UNDEFINED, self.host.files[number].name, symbol)
 
     def undefined_personalities(self, names: I8, where: U1) -> None:
         """Report the personality functions (rows in Names, or NONE) that are nowhere."""

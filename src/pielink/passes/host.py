@@ -21,7 +21,7 @@ from pielink.errors import Problems
 from pielink.formats import macho
 from pielink.formats.machobj import MachObject
 from pielink.golang.cgo import Cgo
-from pielink.native import select
+from pielink.native import diagnose, select
 from pielink.native.prepare import Prepared, prepare
 from pielink.native.tables import NameKind
 from pielink.options import LinkOptions, Version
@@ -29,7 +29,7 @@ from pielink.passes.libraries import Libraries, find_libraries
 from pielink.passes.reach import Reach
 from pielink.passes.read import Inputs
 from pielink.program import Program
-from pielink.tables import ABI0, I4, I8, Kind
+from pielink.tables import ABI0, I4, I8, U1, Kind
 
 # Sections that Go's linker does not know what to do with.
 _SPECIAL_TYPES = (
@@ -153,12 +153,13 @@ def link_host(
         )
         problems.raise_if_any()
         code = HostCode(prepared, whole, packages)
-        _find_open_names(program, cgo, libraries, code, problems)
+        _find_open_names(program, cgo, libraries, code)
         needed = np.unique(np.array(list(code.go_slots.values()), np.int32))
         if np.isin(needed, extra).all():
             break
         extra = needed
         reached = find_live(extra)
+    diagnose.report(prepared, _where(code), problems)
     problems.raise_if_any()
     return code, reached
 
@@ -179,10 +180,11 @@ def _go_slot(program: Program, cgo: Cgo, name: bytes) -> int:
     return slot if slot and slots.kind[slot] not in (Kind.DYNIMPORT, Kind.UNDEFINED) else 0
 
 
-def _find_open_names(
-    program: Program, cgo: Cgo, libraries: Libraries, code: HostCode, problems: Problems
-) -> None:
-    """Say for each name that live host code needs and no object defines where it comes from."""
+def _find_open_names(program: Program, cgo: Cgo, libraries: Libraries, code: HostCode) -> None:
+    """Say for each name that live host code needs and no object defines where it comes from.
+
+    Names that are nowhere are left out.
+    """
     names, text = code.prepared.names, code.prepared.names.text()
     for row in np.flatnonzero(code.prepared.needed).tolist():
         if names.kind[row] != NameKind.UNDEFINED:
@@ -199,7 +201,6 @@ def _find_open_names(
         library = directive.library if directive else ""
         ordinal, weak_library = libraries.ordinal(remote, library)
         if ordinal is None and directive is None and not weak:
-            problems.add("undefined symbol", _referrer(code, row), name.decode("utf-8", "replace"))
             continue
         code.imports[row] = (
             remote,
@@ -208,10 +209,10 @@ def _find_open_names(
         )
 
 
-def _referrer(code: HostCode, name: int) -> str:
-    """The first file with a live reference to a name."""
-    relocs, host = code.prepared.relocs, code.prepared.host
-    rows = np.flatnonzero(relocs.name == name)
-    if not len(rows):
-        return ""
-    return host.file_name(int(code.prepared.atoms.section[relocs.atom[rows[0]]]))
+def _where(code: HostCode) -> U1:
+    """Where diagnose.report finds each name."""
+    known = code.prepared.names.kind != NameKind.UNDEFINED
+    where = np.where(known, diagnose.Where.IMAGE, diagnose.Where.NOWHERE).astype(np.uint8)
+    where[[*code.go_slots, *code.header]] = diagnose.Where.IMAGE
+    where[list(code.imports)] = diagnose.Where.IMPORT
+    return where
