@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from go_inputs import CACHE, GoInputs, go_inputs, goroot, locked
+from go_inputs import CACHE, GoInputs, go_environment, go_inputs, goroot, locked
 
 CGO_TESTS = "cmd/cgo/internal"
 MADE = CACHE / "cgo-suite"
@@ -117,6 +119,22 @@ def stdio_output(program: str) -> str:
     """What a program of teststdio prints."""
     testdata = goroot() / "src" / CGO_TESTS / "teststdio" / "testdata"
     return (testdata / f"{program}.out").read_text()
+
+
+def so_program(name: str, directory: Path) -> Path:
+    """A program of testso, linked in `directory` by `pielink build` with its dylib beside it."""
+    shutil.copytree(package_folder(f"{CGO_TESTS}/testso") / "testdata" / name, directory)
+    (directory / "go.mod").write_text("module cgosotest\n")
+    environment = go_environment(cgo=True)
+    compiler = shlex.split(environment["CC"])
+    shared = ("-shared", "-undefined", "dynamic_lookup", "-o", "libcgosotest.dylib", "cgoso_c.c")
+    pielink = (sys.executable, "-m", "pielink", "build", "-ldflags=-w", "-o", "main.exe")
+    for command in ((*compiler, *shared), (*pielink, "main.go")):
+        done = subprocess.run(
+            command, cwd=directory, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+    return directory / "main.exe"
 
 
 def declared_tests(package: str, *files: str) -> set[str]:

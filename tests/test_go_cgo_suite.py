@@ -17,6 +17,7 @@ from cgo_suite import (
     declared_tests,
     package_folder,
     run_tests,
+    so_program,
     stdio_inputs,
     stdio_output,
     suite_inputs,
@@ -24,6 +25,7 @@ from cgo_suite import (
 from emulator_programs import pielink_run
 
 from pielink.check import check
+from pielink.inspect import read_macho
 
 SUITE = f"{CGO_TESTS}/test"
 # Where its tests for Darwin are declared.
@@ -123,6 +125,22 @@ def test_stdio(program: str, tmp_path: Path) -> None:
     assert check(binary) == []
     ran = pielink_run(binary)
     assert (ran.out, ran.status) == (stdio_output(program), 0), ran.err
+
+
+@pytest.mark.parametrize(("name", "symbol"), [("so", b"_sofunc"), ("sovar", b"_exported_var")])
+def test_libraries_of_ones_own(
+    name: str, symbol: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dylib that the cgo directives name: called, read, and calling back into Go."""
+    program = so_program(name, tmp_path / name)
+    assert check(program) == []
+    file = read_macho(program)
+    names = [file.binds.names[row] for row in file.binds.rows["name"]]
+    row = file.binds.rows[names.index(symbol)]
+    assert file.library(int(row["ordinal"])).endswith("libcgosotest.dylib")
+    monkeypatch.chdir(program.parent)  # its install name is a file name alone
+    ran = pielink_run(program)
+    assert (ran.out, ran.err, ran.status) == ("", "", 0)
 
 
 @pytest.mark.slow
