@@ -189,6 +189,15 @@ static void events(void) {
     check("no such host", getaddrinfo("no.such.invalid", NULL, &hints, &found) == EAI_NONAME);
 }
 
+static void terminals(void) {
+    int master = posix_openpt(O_RDWR | O_NOCTTY);
+    check("posix_openpt", master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
+    int other = open(ptsname(master), O_RDWR | O_NOCTTY);
+    char text[16];
+    check("terminal", other >= 0 && isatty(other) && !isatty(open("/dev/null", O_RDWR)));
+    check("through the terminal", write(master, "line\n", 5) == 5 && read(other, text, sizeof text) == 5 && memcmp(text, "line\n", 5) == 0);
+}
+
 static void system_facts(void) {
     char text[1024];
     size_t size = sizeof text;
@@ -267,6 +276,7 @@ int main(int argc, char **argv) {
     strlcpy(root, argv[1], 400);
     files();
     events();
+    terminals();
     system_facts();
     memory_and_text();
     return failures;

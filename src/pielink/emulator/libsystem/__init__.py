@@ -37,6 +37,7 @@ from pielink.emulator.libsystem import (  # noqa: F401 - each declares its funct
     stdlib,
     string,
     sysctl,
+    terminals,
     threads,
     time,
     wchar,
