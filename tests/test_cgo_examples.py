@@ -103,3 +103,14 @@ def test_objective_c_metadata_keeps_its_sections_and_flags() -> None:
     assert FOUNDATION in {str(library.name) for library in binary.libraries}
     bound = {str(each.symbol.name) for each in binary.bindings}
     assert {"_OBJC_CLASS_$_NSString", "___CFConstantStringClassReference", "_objc_msgSend"} <= bound
+
+
+def test_the_functions_of_split_objects_are_listed() -> None:
+    fat = lief.MachO.parse(str(linked("cgo-callbacks")))
+    assert fat is not None
+    binary = fat.at(0)
+    starts = {binary.imagebase + start for start in binary.function_starts.functions}
+    functions = {s.value for s in binary.symbols if s.name in ("_main.main", "_sort_words")}
+    assert len(functions) == 2
+    assert functions <= starts
+    assert len(starts) > 1000

@@ -332,7 +332,12 @@ class _Link:
             self._are_text,
             options.strip_symbols,
         )
-        self.linkedit = headers_pass.linkedit(layout, self.info, table, self.rounding)
+        tables: dict[str, bytes] = {}
+        if self.code is not None:
+            from pielink.passes.hostcode import code_tables
+
+            tables = code_tables(self.code, self.host, layout, self.functions)
+        self.linkedit = headers_pass.linkedit(layout, self.info, table, self.rounding, tables)
         about = self._description()
         header = headers_pass.headers(layout, self.linkedit, table, about)
         self.image[: len(header)] = np.frombuffer(header, np.uint8)

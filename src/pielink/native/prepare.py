@@ -9,10 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
 from pielink.errors import Problems
-from pielink.formats import macho
 from pielink.formats.machobj import MachObject
 from pielink.native import (
     atoms,
@@ -29,8 +26,6 @@ from pielink.native import (
 from pielink.native.tables import NONE, Atoms, Host, Names, Placement, Relocs, UnwindEntries
 from pielink.record import fields, record
 from pielink.tables import I8, U1, Bool
-
-CODE_ATTRIBUTES = macho.S_ATTR_PURE_INSTRUCTIONS | macho.S_ATTR_SOME_INSTRUCTIONS
 
 
 @record
@@ -89,11 +84,3 @@ def prepare(
     pieces = tlv.align(host, pieces, live)
     info = objc.merged_image_info(host, problems)
     return Prepared(host, pieces, placement, names, rows, entries, live, needed, info)
-
-
-def live_functions(prepared: Prepared) -> I8:
-    """Return the atoms that hold code and begin with a symbol: what function starts list."""
-    host, pieces = prepared.host, prepared.atoms
-    code = (host.sections.flags[pieces.section] & CODE_ATTRIBUTES) != 0
-    rows: I8 = np.flatnonzero(prepared.live & code & (pieces.symbol != NONE))
-    return rows

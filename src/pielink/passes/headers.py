@@ -43,6 +43,12 @@ GO_COMMANDS = (
     macho.UUID_COMMAND,
 )
 
+# Tables about the code of host objects, which Go's linker does not make: name -> load command.
+CODE_TABLES = {
+    "function_starts": macho.LC_FUNCTION_STARTS,
+    "data_in_code": macho.LC_DATA_IN_CODE,
+}
+
 
 class Part(NamedTuple):
     """A range of `__LINKEDIT`: position in the file and size, both in bytes."""
@@ -58,7 +64,9 @@ class Linkedit:
     address: int
     offset: int  # in the file
     content: bytes  # a multiple of END_ALIGN bytes
-    parts: dict[str, Part]  # fields of DyldInfo, then "symbols", "indirect" and "strings"
+    parts: dict[
+        str, Part
+    ]  # fields of DyldInfo, code tables, then "symbols", "indirect" and "strings"
 
 
 @record
@@ -91,12 +99,21 @@ def header_room(dylibs: list[str], sections: int = GO_SECTIONS) -> int:
     return max(room, _rounded(needed, 4096))
 
 
-def linkedit(layout: Layout, info: DyldInfo, table: SymbolTable, page_size: int) -> Linkedit:
-    """Lay `__LINKEDIT` out behind the other segments, at multiples of `page_size`."""
+def linkedit(
+    layout: Layout,
+    info: DyldInfo,
+    table: SymbolTable,
+    page_size: int,
+    code_tables: dict[str, bytes] | None = None,
+) -> Linkedit:
+    """Lay `__LINKEDIT` out behind the other segments, at multiples of `page_size`.
+
+    `code_tables` are those of CODE_TABLES that the program has.
+    """
     segments = layout.segments
     offset = _rounded(int((segments.fileoff + segments.filesize).max()), page_size)
     address = _rounded(int((segments.vmaddr + segments.vmsize).max()), page_size)
-    streams = {name: getattr(info, name) for name in fields(DyldInfo)}
+    streams = {name: getattr(info, name) for name in fields(DyldInfo)} | (code_tables or {})
     tables = {
         "symbols": table.entries.tobytes(),
         "indirect": table.indirect.astype("<u4").tobytes(),
@@ -224,6 +241,10 @@ def _linkedit_commands(data: Linkedit, table: SymbolTable, pie: bool) -> list[by
     """The commands that say where things are in `__LINKEDIT`."""
     parts, first_external = data.parts, table.local_count
     result = _dyld_commands(parts) if pie else []
+    for name, number in CODE_TABLES.items():
+        if part := parts.get(name):
+            place = {"dataoff": part.offset, "datasize": part.size}
+            result.append(command(macho.LINKEDIT_DATA_COMMAND, number, **place))
     result.append(
         command(
             macho.SYMTAB_COMMAND,
