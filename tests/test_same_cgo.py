@@ -24,6 +24,7 @@ PROGRAMS: dict[str, tuple[str | Path, tuple[str, ...]]] = {  # name -> what to b
     "cgo_exports": (CASES / "cgo_exports", ()),
     "cgo-lua": ("cgo-lua", ()),
     "cgo-zstd": ("cgo-zstd", ()),
+    "race": ("hello", ("-race",)),  # its code is a .syso file of C++ code
     "testlife": ("test:cmd/cgo/internal/testlife", ()),
     "suite": ("test:cmd/cgo/internal/test", SUITE),
     "stdio": (cgo_suite.stdio_folder("fib"), (cgo_suite.STDIO_TAGS,)),
