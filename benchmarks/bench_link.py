@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from example_sources import fetch_sources
 from go_inputs import GoInputs, go_inputs
 
 # This process stays small (no NumPy): a child's peak is never below its parent's size at the
@@ -35,6 +36,8 @@ PROGRAMS = {
     "cmd/gofmt": Limit(wall=None, memory=None),
     "cmd/go": Limit(wall=None, memory=None),
     "cmd/compile": Limit(wall=1.3, memory=1.7),
+    "cgo-lua": Limit(wall=2.0, memory=None),
+    "cgo-zstd": Limit(wall=2.0, memory=None),
 }
 
 
@@ -86,6 +89,14 @@ def median(runs: list[Run]) -> Run:
     )
 
 
+def inputs_of(program: str) -> GoInputs:
+    """The inputs of a program; those of the cgo examples include objects of C."""
+    cgo = program.startswith("cgo-")
+    if cgo:
+        fetch_sources(program)
+    return go_inputs(program, cgo=cgo)
+
+
 def verdict(ratio: float, limit: float | None) -> str:
     """The ratio, and whether it keeps its limit."""
     if limit is None:
@@ -104,7 +115,7 @@ def main() -> int:
     over = False
     for program in options.programs:
         limit = PROGRAMS.get(program, Limit(None, None))
-        ours, theirs = rounds(go_inputs(program), options.rounds)
+        ours, theirs = rounds(inputs_of(program), options.rounds)
         wall, memory = ours.wall / theirs.wall, ours.memory / theirs.memory
         over |= wall > (limit.wall or wall) or memory > (limit.memory or memory)
         columns = f"{verdict(wall, limit.wall):<20}{verdict(memory, limit.memory)}"
