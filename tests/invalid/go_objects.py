@@ -120,6 +120,14 @@ def call_reloc(field: str, value: int) -> Callable[[Workshop], tuple[str, ...]]:
     return in_object(edit)
 
 
+def long_names(found: GoObject) -> None:
+    """Let all names share nearly all bytes of the object."""
+    size = len(found.body) - found.base - 100
+    for block, row, _ in list(found.symbols()):
+        found.put(block, row, "name_offset", 0)
+        found.put(block, row, "name_size", size)
+
+
 def rename(old: bytes, new: bytes) -> Callable[[Workshop], tuple[str, ...]]:
     """Rename a symbol in the object of package main."""
     return in_object(lambda found: found.rename(old, new))
@@ -331,6 +339,12 @@ CASES = [
         poke("symdef", 0, "name_offset", 0xFFFFFF0),
         f"{MAIN_O}: malformed object: a symbol's name lies outside of the file; compile the "
         "package anew",
+    ),
+    Case(
+        "names that share their bytes",
+        in_object(long_names),
+        f"{MAIN_O}: malformed object: its strings are larger than the file; "
+        "compile the package anew",
     ),
     Case(
         "index out of bounds",

@@ -72,6 +72,7 @@ REFFLAGS, HASH64, HASH, RELOCIDX, AUXIDX, DATAIDX, RELOC_BLOCK, AUX_BLOCK = rang
 DATA, REFNAME, END = range(16, 19)
 # Bytes per entry of each block, END excluded.
 ENTRY_SIZE = np.array([16, 8, 8, 21, 21, 21, 21, 21, 10, 8, 16, 4, 4, 4, 23, 9, 1, 16])
+SHARING = 4  # compilers store each string once; a name may serve for two ABIs
 HEADER_SIZE = 8 + 8 + 4 + 4 * 19
 _HEADER = np.dtype(
     [("magic", "V8"), ("fingerprint", "V8"), ("flags", "<u4"), ("offsets", "<u4", 19)]
@@ -232,6 +233,16 @@ def _check_indices(found: GoObject, view: memoryview) -> None:
     ends = symbols["name_offset"].astype(np.int64) + symbols["name_size"]
     if len(ends) and int(ends.max()) > found.blocks[END] - found.base:
         raise malformed("a symbol's name lies outside of the file", found.name)
+    _check_sharing(symbols["name_size"], found)
+    for block, dtype in ((AUTOLIB_BLOCK, AUTOLIB), (PKGIDX, STRING), (FILE, STRING)):
+        rows = np.frombuffer(view, dtype, int(counts[block]), int(found.blocks[block]))
+        _check_sharing(rows["size"], found)
+
+
+def _check_sharing(sizes: npt.NDArray[np.uint32], found: GoObject) -> None:
+    """Strings that share their bytes would make a small file stand for a huge one."""
+    if int(sizes.sum(dtype=np.int64)) > SHARING * int(found.blocks[END] - found.base):
+        raise malformed("its strings are larger than the file", found.name)
 
 
 def strings(found: GoObject, view: memoryview, block: int) -> list[bytes]:

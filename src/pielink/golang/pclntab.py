@@ -35,6 +35,7 @@ import numpy as np
 from pielink.arrays import distinct
 from pielink.blocks import copy_ranges
 from pielink.errors import LinkError, Problem
+from pielink.formats.goobj import malformed
 from pielink.golang.findfunctab import findfunctab
 from pielink.golang.funcdata import FuncData, funcdata, inline_trees
 from pielink.golang.funcinfo import Functions, read_functions
@@ -156,6 +157,9 @@ def _pctab(program: Program, symbols: Symbols, functions: Functions) -> tuple[U1
     rows = first_seen(walk, len(symbols))
     rows = rows[symbols.size[rows] != 0]
     size = symbols.size[rows]
+    if int(size.sum()) > program.memory.used:  # what an object holds is no larger than the object
+        file = program.objects.file[int(symbols.object[rows[np.argmax(size)]])]
+        raise malformed("a table of a function is larger than the file", file)
     offset = 1 + starts(size)
     content = np.zeros(1 + int(size.sum()), np.uint8)
     memory = program.memory.bytes
