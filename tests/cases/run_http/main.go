@@ -72,7 +72,7 @@ func main() {
 	fmt.Println("bad", response.StatusCode, err)
 	_, err = net.DialTimeout("tcp", "127.0.0.1:1", time.Second)
 	fmt.Println("refused", err)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	fmt.Println("shutdown", server.Shutdown(ctx))
 }
