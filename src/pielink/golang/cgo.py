@@ -24,7 +24,7 @@ from pielink.record import record
 from pielink.tables import ABI0, ABI_INTERNAL, BLOCK_NONPKG_REF, Kind
 
 _ABIS = {"ABI0": ABI0, "ABIInternal": ABI_INTERNAL}
-_IMPORTABLE = (Kind.UNDEFINED, Kind.BSS, Kind.NOPTR_BSS, Kind.HOST_OBJECT)
+_IMPORTABLE = frozenset(map(int, (Kind.UNDEFINED, Kind.BSS, Kind.NOPTR_BSS, Kind.HOST_OBJECT)))
 _WORDS = {  # directive -> fewest and most words
     "cgo_import_dynamic": (2, 4),
     "cgo_import_static": (2, 2),
@@ -123,8 +123,8 @@ def _import(program: Program, cgo: Cgo, slot: int, directive: Directive) -> None
     local, remote, library = [*directive.words[1:], *[""] * 3][:3]
     if (local, remote) == ("_", "_"):
         slot = 0
-    elif program.slots.kind[slot] not in _IMPORTABLE and (
-        program.slots.block[slot] != BLOCK_NONPKG_REF
+    elif int(program.slots.kind[slot]) not in _IMPORTABLE and (
+        int(program.slots.block[slot]) != BLOCK_NONPKG_REF
     ):
         return  # defined in Go after all
     else:  # the first directive counts
