@@ -15,8 +15,9 @@ import numpy as np
 from pielink.errors import LinkError, Problem
 from pielink.formats import macho
 from pielink.native.atoms import OFFSET_BITS
+from pielink.native.prepare import Prepared
 from pielink.native.relocs import LEA, MOV_LOAD, relax, relaxable
-from pielink.native.tables import NONE, RelocKind
+from pielink.native.tables import NONE, NameKind, RelocKind
 from pielink.native.tables import Relocs as HostRelocs
 from pielink.passes.fixups import Patches
 from pielink.passes.host import HostCode, go_name
@@ -202,17 +203,17 @@ def _interior(
 ) -> tuple[Symbols, Interior]:
     """Rows for the symbols inside of live atoms: those of Go that were undefined, or new ones."""
     prepared = code.prepared
-    host, names, placement = prepared.host, prepared.names, prepared.placement
+    host, names = prepared.host, prepared.names
     table = host.symbols
-    defined = (table.section != NONE) & (placement.atom != NONE) & (table.name_size > 0)
-    defined &= (table.type & macho.N_STAB) == 0
-    defined[defined] = carriers[placement.atom[defined]] > 0
+    atom, inside = _places(prepared)
+    defined = (atom != NONE) & (table.name_size > 0) & ((table.type & macho.N_STAB) == 0)
+    defined[defined] = carriers[atom[defined]] > 0
     name = names.of_symbol
     external = defined & (name != NONE)
     lost = external.copy()
     lost[external] = names.symbol[name[external]] != np.flatnonzero(external)
     rows = np.flatnonzero(defined & ~lost)
-    carrier, offset = carriers[placement.atom[rows]], placement.offset[rows]
+    carrier, offset = carriers[atom[rows]], inside[rows]
     order = np.lexsort((offset, carrier))
     rows, carrier, offset = rows[order], carrier[order], offset[order]
     skip = np.where(host.contents[table.name[rows]] == ord("_"), 1, 0)
@@ -253,6 +254,17 @@ def _interior(
     kinds[old], sizes[old], objects[old] = kind[~new], size[~new], declared[~new]
     symbols = concatenate(with_columns(symbols, kind=kinds, size=sizes, object=objects), added)
     return symbols, Interior(row, carrier, offset)
+
+
+def _places(prepared: Prepared) -> tuple[I4, I8]:
+    """Atom and offset of each host symbol that a section holds, or that a common's atom is for."""
+    table, names, placement = prepared.host.symbols, prepared.names, prepared.placement
+    atom = np.where(table.section != NONE, placement.atom, NONE).astype(np.int32)
+    offset = placement.offset.copy()
+    commons = np.flatnonzero((names.kind == NameKind.COMMON) & (names.alias == NONE))
+    atom[names.symbol[commons]] = names.atom[commons]
+    offset[names.symbol[commons]] = names.offset[commons]
+    return atom, offset
 
 
 def _slots(program: Program, code: HostCode, rows: I8) -> I4:

@@ -1,0 +1,3 @@
+module cgo_commons
+
+go 1.26
