@@ -45,7 +45,7 @@ static void check(const char *what, int good) {
 static char root[512];
 
 static const char *in_root(const char *name) {
-    static char path[1024];
+    static _Thread_local char path[1024];
     snprintf(path, sizeof path, "%s/%s", root, name);
     return path;
 }
@@ -117,6 +117,24 @@ static void *send_later(void *argument) {
     usleep(2000);
     write(*(int *)argument, "late", 4);
     return NULL;
+}
+
+static void *write_fifo(void *argument) {
+    int fd = open(in_root("fifo"), O_WRONLY);
+    write(fd, "fifo", 4);
+    close(fd);
+    return NULL;
+}
+
+static void fifos(void) {
+    pthread_t thread;
+    char text[8];
+    check("mkfifo", mkfifo(in_root("fifo"), 0600) == 0);
+    pthread_create(&thread, NULL, write_fifo, NULL);
+    int fd = open(in_root("fifo"), O_RDONLY);
+    check("fifo", fd >= 0 && read(fd, text, sizeof text) == 4 && memcmp(text, "fifo", 4) == 0);
+    pthread_join(thread, NULL);
+    check("fifo end", read(fd, text, sizeof text) == 0);
 }
 
 static void events(void) {
@@ -275,6 +293,7 @@ static void memory_and_text(void) {
 int main(int argc, char **argv) {
     strlcpy(root, argv[1], 400);
     files();
+    fifos();
     events();
     terminals();
     system_facts();

@@ -5,24 +5,41 @@ A path is the host's path. The *at functions take a directory descriptor, or AT_
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat as host_stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pielink.emulator.abi import Variadic
 from pielink.emulator.errors import Errno
-from pielink.emulator.libsystem.descriptors import O_NONBLOCK, Files, OpenFile, host_flags
-from pielink.emulator.libsystem.host import EACCES, EINVAL, ENOTSUP, EPERM, ERANGE, host
+from pielink.emulator.libsystem.descriptors import (
+    O_NONBLOCK,
+    READABLE,
+    Files,
+    OpenFile,
+    host_flags,
+    poller,
+)
+from pielink.emulator.libsystem.host import (
+    EACCES,
+    EINVAL,
+    ENOTSUP,
+    EPERM,
+    ERANGE,
+    darwin_errno,
+    host,
+)
 from pielink.emulator.libsystem.library import libsystem
 from pielink.emulator.libsystem.time import SECOND
+from pielink.emulator.threads import Wait, Work
 
 if TYPE_CHECKING:
     from pielink.emulator.process import Process
 
 _AT_FDCWD = -2
 _AT_EACCESS, AT_SYMLINK_NOFOLLOW, _AT_SYMLINK_FOLLOW, _AT_REMOVEDIR = 0x10, 0x20, 0x40, 0x80
-_O_SYMLINK = 0x200000
+_O_SYMLINK, _O_ACCMODE = 0x200000, 3
 
 
 def path_of(proc: Process, address: int) -> bytes:
@@ -47,16 +64,74 @@ def open_path(proc: Process, path: bytes, flags: int, mode: int, at: int | None)
     return proc.state(Files).add(file)
 
 
-@libsystem("int open(const char *, int, ...)", "open$NOCANCEL", "__open_nocancel")
-def open_(proc: Process, path: int, flags: int, rest: Variadic) -> int:
+class Fifos:
+    """How often the program has opened each FIFO for writing, by device and inode."""
+
+    def __init__(self, proc: Process) -> None:
+        self.writers: dict[tuple[int, int], int] = {}
+
+
+def _fifo(path: bytes, flags: int, at: int | None) -> tuple[int, int] | None:
+    """Device and inode of a FIFO whose opening must wait for the other end."""
+    if flags & (O_NONBLOCK | _O_ACCMODE) not in (0, 1):
+        return None
+    try:
+        found = os.stat(path, dir_fd=at)
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if host_stat.S_ISFIFO(found.st_mode) else None
+
+
+def _open_fifo(
+    proc: Process, path: bytes, flags: int, at: int | None, key: tuple[int, int]
+) -> Work:
+    """Open one end of a FIFO without blocking the emulator, and wait for the other end.
+
+    The host does not tell a reader that a writer is there before it writes or goes: then the
+    wait is over too; a writer in the program itself is counted.
+    """
+    writers = proc.state(Fifos).writers
+
+    def attempt() -> int | None:
+        try:
+            return os.open(path, os.O_NONBLOCK | os.O_CLOEXEC | flags & _O_ACCMODE, dir_fd=at)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise Errno(darwin_errno(error.errno)) from error
+            return None
+
+    fd = attempt()
+    if fd is None:
+        fd = yield Wait(attempt, interruptible=True, forever=True)
+    number = proc.state(Files).add(OpenFile(fd, path=path))
+    if flags & _O_ACCMODE:
+        writers[key] = writers.get(key, 0) + 1
+    else:
+        before, ready = writers.get(key, 0), poller(fd, READABLE)
+        yield Wait(
+            lambda: ready() or (writers.get(key, 0) != before or None),
+            fds=((fd, READABLE),),
+            interruptible=True,
+        )
+    return number
+
+
+def _open(proc: Process, path: bytes, flags: int, rest: Variadic, at: int | None) -> Any:
     mode = rest.u64() if flags & 0x200 else 0
-    return open_path(proc, path_of(proc, path), flags, mode, None)
+    key = _fifo(path, flags, at)
+    if key is not None:
+        return _open_fifo(proc, path, flags, at, key)
+    return open_path(proc, path, flags, mode, at)
+
+
+@libsystem("int open(const char *, int, ...)", "open$NOCANCEL", "__open_nocancel")
+def open_(proc: Process, path: int, flags: int, rest: Variadic) -> Any:
+    return _open(proc, path_of(proc, path), flags, rest, None)
 
 
 @libsystem("int openat(int, const char *, int, ...)", "openat$NOCANCEL", "__openat_nocancel")
-def openat(proc: Process, fd: int, path: int, flags: int, rest: Variadic) -> int:
-    mode = rest.u64() if flags & 0x200 else 0
-    return open_path(proc, path_of(proc, path), flags, mode, directory_of(proc, fd))
+def openat(proc: Process, fd: int, path: int, flags: int, rest: Variadic) -> Any:
+    return _open(proc, path_of(proc, path), flags, rest, directory_of(proc, fd))
 
 
 @libsystem("int creat(const char *, mode_t)")
