@@ -68,23 +68,22 @@ class Cursor:
 
     def uleb(self) -> int:
         """A ULEB128."""
-        value = shift = 0
-        while True:
-            byte = self.take("<B")
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
+        return self._leb()[0]
 
     def sleb(self) -> int:
         """A SLEB128."""
+        value, bits, last = self._leb()
+        return value - (1 << bits) if last & 0x40 else value
+
+    def _leb(self) -> tuple[int, int, int]:
+        """The value of a LEB128 without its sign, how many bits it has, and its last byte."""
         value = shift = 0
         while True:
             byte = self.take("<B")
             value |= (byte & 0x7F) << shift
             shift += 7
             if byte < 0x80:
-                return value - (1 << shift) if byte & 0x40 else value
+                return value, shift, byte
 
     def string(self) -> bytes:
         """A NUL-terminated string."""

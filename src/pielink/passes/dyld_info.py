@@ -19,6 +19,7 @@ from pielink.arch import amd64
 from pielink.dyld import BIND, REBASE, DyldInfoError
 from pielink.errors import LinkError, Problem
 from pielink.formats import macho
+from pielink.passes.layout import header_address
 from pielink.passes.stubs import Stubs, set_lazy_offsets
 from pielink.passes.symtab import Exports
 from pielink.record import record
@@ -147,12 +148,6 @@ def export_rows(exports: Exports, layout: Layout) -> npt.NDArray[Any]:
     rows["address"] = layout.address[exports.symbol[name]] - header_address(layout.segments)
     rows["flags"] = macho.EXPORT_SYMBOL_FLAGS_KIND_REGULAR
     return rows
-
-
-def header_address(segments: Segments) -> int:
-    """The unslid address of the mach header: that of the segment at the start of the file."""
-    first = (segments.fileoff == 0) & (segments.filesize > 0)
-    return int(segments.vmaddr[first][0])
 
 
 def locate(segments: Segments, address: I8) -> tuple[U1, I8]:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from pielink.arch import amd64
 from pielink.errors import LinkError, Problem
 from pielink.formats import macho
+from pielink.golang.sequence import round_up
 from pielink.options import Version
 from pielink.passes.dyld_info import OPCODE_STREAMS, DyldInfo
 from pielink.passes.symtab import SymbolTable
@@ -90,13 +91,13 @@ def header_room(dylibs: list[str], sections: int = GO_SECTIONS) -> int:
     """
     room, budget = amd64.HEADER_ROOM, DYLIB_BUDGET
     for name in dylibs:
-        budget -= _rounded(len(name.encode()), 8) + macho.DYLIB_COMMAND.itemsize
+        budget -= round_up(len(name.encode()), 8) + macho.DYLIB_COMMAND.itemsize
         if budget < 0:
             room, budget = room + 4096, budget + 4096
     needed = macho.MACH_HEADER_64.itemsize + sections * macho.SECTION_64.itemsize
-    needed += sum(dtype.itemsize for dtype in GO_COMMANDS) + _rounded(len(DYLD_PATH) + 1, 8)
+    needed += sum(dtype.itemsize for dtype in GO_COMMANDS) + round_up(len(DYLD_PATH) + 1, 8)
     needed += sum(len(_load_dylib(name)) for name in dylibs)
-    return max(room, _rounded(needed, 4096))
+    return max(room, int(round_up(needed, 4096)))
 
 
 def linkedit(
@@ -111,8 +112,8 @@ def linkedit(
     `code_tables` are those of CODE_TABLES that the program has.
     """
     segments = layout.segments
-    offset = _rounded(int((segments.fileoff + segments.filesize).max()), page_size)
-    address = _rounded(int((segments.vmaddr + segments.vmsize).max()), page_size)
+    offset = round_up(int((segments.fileoff + segments.filesize).max()), page_size)
+    address = round_up(int((segments.vmaddr + segments.vmsize).max()), page_size)
     streams = {name: getattr(info, name) for name in fields(DyldInfo)} | (code_tables or {})
     tables = {
         "symbols": table.entries.tobytes(),
@@ -123,7 +124,7 @@ def linkedit(
     parts = {}
     for name, data in (streams | tables).items():
         content += bytes(-len(content) % (4 if name == "strings" else STREAM_ALIGN))
-        size = _rounded(len(data), STREAM_ALIGN) if name in streams else len(data)
+        size = round_up(len(data), STREAM_ALIGN) if name in streams else len(data)
         parts[name] = Part(offset + len(content), size) if data else Part()
         content += data.ljust(size, b"\0")
     padding = -len(content) % END_ALIGN
@@ -186,7 +187,7 @@ def path_command(dtype: npt.DTypeLike, number: int, path: str) -> bytes:
     start = np.dtype(dtype).itemsize
     name = path.encode() + b"\0"
     return command(
-        dtype, number, name.ljust(_rounded(start + len(name), 8) - start, b"\0"), name=start
+        dtype, number, name.ljust(round_up(start + len(name), 8) - start, b"\0"), name=start
     )
 
 
@@ -341,7 +342,3 @@ def uuid_of(kind: str, build_id: str, parts: list[bytes | memoryview]) -> bytes 
     value[6] = value[6] & 0x0F | 0x30  # version 3, a hash of a name
     value[8] = value[8] & 0x3F | 0x80  # variant 1
     return bytes(value)
-
-
-def _rounded(size: int, multiple: int) -> int:
-    return -(-size // multiple) * multiple

@@ -136,13 +136,11 @@ def link_host(
     if not inputs.host_objects and not libraries.static:
         return None, reached
     exported = [host_name(n.encode()) for n, e in cgo.host_exports.items() if e.dynamic]
-    files, packages = read_host_objects(
-        inputs, cgo, program, libraries, [*wanted_names(program, reached), *exported]
-    )
+    wanted = [*wanted_names(program, reached), *exported]
+    files, packages = read_host_objects(inputs, cgo, program, libraries, wanted)
     whole = not libraries.static and is_plain(files)
     base = base_of(files, inputs)
     while True:
-        wanted = [*wanted_names(program, reached), *exported]
         prepared = prepare(
             files,
             wanted,
@@ -157,8 +155,11 @@ def link_host(
         needed = np.unique(np.array(list(code.go_slots.values()), np.int32))
         if np.isin(needed, extra).all():
             break
-        extra = needed
+        extra, before = needed, wanted
         reached = find_live(extra)
+        wanted = [*wanted_names(program, reached), *exported]
+        if wanted == before:
+            break
     diagnose.report(prepared, _where(code), problems)
     problems.raise_if_any()
     return code, reached

@@ -7,6 +7,7 @@ import numpy as np
 from pielink.native.codetables import data_in_code, function_starts
 from pielink.passes.host import HostCode
 from pielink.passes.hosttables import HostRows
+from pielink.passes.layout import header_address
 from pielink.tables import I4, Layout
 
 
@@ -18,7 +19,7 @@ def code_tables(code: HostCode, host: HostRows, layout: Layout, functions: I4) -
     if code.whole:
         return {}
     prepared = code.prepared
-    header = int(layout.segments.vmaddr[layout.segments.name.index("__TEXT")])
+    header = header_address(layout.segments)
     address = np.where(host.carriers > 0, layout.address[host.carriers], 0)
     live = prepared.live & (host.carriers > 0)
     found = {

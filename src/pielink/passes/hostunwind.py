@@ -16,6 +16,7 @@ from pielink.native.tables import NONE
 from pielink.passes.host import HostCode
 from pielink.passes.hostsections import UNWIND_INFO
 from pielink.passes.hosttables import HostRows
+from pielink.passes.layout import header_address
 from pielink.passes.text import place
 from pielink.record import record
 from pielink.tables import I4, I8, Layout, Memory, NewReloc, NewSymbol, Reloc, Relocs, Symbols
@@ -70,7 +71,7 @@ def fill_unwind_info(
     host: HostRows,
 ) -> None:
     """Write the table and let its relocations count from the image's header."""
-    header = int(layout.segments.vmaddr[layout.segments.name.index("__TEXT")])
+    header = header_address(layout.segments)
     offsets = _frame_offsets(symbols, code, host)
     atom_address = _of_atoms(host, layout.address)
     entries = code.prepared.unwind_entries

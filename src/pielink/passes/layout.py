@@ -16,6 +16,7 @@ from pielink.arch import amd64
 from pielink.errors import LinkError, Problem
 from pielink.formats import macho
 from pielink.golang.sections import DATA, DATA_CONST, TEXT, SectionPlan
+from pielink.golang.sequence import round_up
 from pielink.passes.arrange import Arrangement
 from pielink.passes.text import place
 from pielink.record import record
@@ -214,7 +215,7 @@ class _Table:
         """End the segment; a `whole` one reaches to the next multiple of the rounding."""
         size, in_file = self.end - self.start, self.file_end - self.start
         if whole:
-            size = in_file = _rounded(size, self.rounding)
+            size = in_file = round_up(size, self.rounding)
         highest = _READ | _WRITE | _EXECUTE if self.name == TEXT else self.protection
         self.segment_rows.append(
             (
@@ -228,8 +229,8 @@ class _Table:
                 self.flags,
             )
         )
-        self.next_address = _rounded(self.end, self.rounding)
-        self.next_offset = _rounded(self.offset + in_file, self.rounding)
+        self.next_address = round_up(self.end, self.rounding)
+        self.next_offset = round_up(self.offset + in_file, self.rounding)
 
     def finish(self) -> Layout:
         """The tables of all that was added."""
@@ -262,5 +263,7 @@ class _Table:
         return Layout(segments, sections, self.address, self.section)
 
 
-def _rounded(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple
+def header_address(segments: Segments) -> int:
+    """The unslid address of the mach header: that of the segment at the start of the file."""
+    first = (segments.fileoff == 0) & (segments.filesize > 0)
+    return int(segments.vmaddr[first][0])

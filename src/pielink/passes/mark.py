@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pielink.golang.markers import Edge, Marker
 from pielink.passes.hosttables import Interior
-from pielink.passes.layout import Placed
+from pielink.passes.layout import Placed, header_address
 from pielink.tables import Kind, Layout, Symbols, with_columns
 
 
@@ -50,7 +50,7 @@ def place_interior(layout: Layout, interior: Interior, header: int) -> Layout:
     address[interior.row] = address[interior.carrier] + interior.offset
     section[interior.row] = section[interior.carrier]
     if header:
-        address[header] = layout.segments.vmaddr[layout.segments.name.index("__TEXT")]
+        address[header] = header_address(layout.segments)
         section[header] = 1
     return with_columns(layout, address=address, section=section)
 
