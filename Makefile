@@ -58,6 +58,7 @@ format: $(INSTALLED)
 	@$(BIN)/ruff check --fix .
 
 bench: deps
+	@$(BIN)/python -m compileall -q src
 	@status=0; for file in benchmarks/bench_*.py; do \
 		module=$$(echo $${file%.py} | tr / .); echo "== $$module"; \
 		PYTHONPATH=tests $(BIN)/python -m $$module || status=1; \

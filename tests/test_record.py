@@ -1,4 +1,4 @@
-"""Records behave as frozen dataclasses with slots do."""
+"""Records behave as dataclasses with slots do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pielink.record import fields, record, replace
+from pielink.record import fields, fresh, mutable, record, replace
 
 
 @record
@@ -85,3 +85,21 @@ def test_replace_and_fields() -> None:
         replace(Point(1), z=1)
     with pytest.raises(ValueError, match="negative"):
         replace(Point(1), x=-1)
+
+
+@mutable
+class Bag:
+    name: str
+    items: list[int] = fresh(factory=list)
+
+
+def test_fields_of_a_mutable_record_can_be_set_and_fresh_defaults_are_not_shared() -> None:
+    one, other = Bag("a"), Bag("a")
+    one.items.append(1)
+    one.name = "b"
+    assert (one.name, one.items, other.items) == ("b", [1], [])
+    assert other == Bag("a", []) != one
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(one)
+    with pytest.raises(AttributeError):
+        one.more = 1  # type: ignore[attr-defined]

@@ -1,18 +1,25 @@
-"""Array idioms that several passes share."""
+"""Array idioms that several passes share.
+
+Some are NumPy's own by another way: those of numpy.lib take arguments of every kind, and their
+modules are not imported in a process that only links (see lean_numpy).
+"""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from pielink.tables import I4, I8, Bool
+from pielink.arraytypes import I4, I8, U8, ArrayLike, Bool, NDArray
 
 S = TypeVar("S", bound=np.generic)
 
+_FEW = 8  # values to look for one by one
 
-def ranges(start: npt.NDArray[Any], count: npt.NDArray[Any]) -> tuple[I8, I4]:
+
+def ranges(start: NDArray[Any], count: NDArray[Any]) -> tuple[I8, I4]:
     """Concatenate the ranges start[i] .. start[i] + count[i] - 1.
 
     Returns the elements (int64) and, for each, the i that it came from (int32).
@@ -25,7 +32,7 @@ def ranges(start: npt.NDArray[Any], count: npt.NDArray[Any]) -> tuple[I8, I4]:
     return elements, source
 
 
-def first_equal(values: npt.NDArray[np.uint64]) -> I4:
+def first_equal(values: U8) -> I4:
     """For each element the index of the first element with the same value; shape as given, int32.
 
     A hash table of one scatter and one gather finds most; only what collides is sorted.
@@ -38,21 +45,75 @@ def first_equal(values: npt.NDArray[np.uint64]) -> I4:
     first = head.take(bucket)
     losers = np.flatnonzero(values.take(first) != values)
     if len(losers):
-        _, index, inverse = np.unique(values[losers], return_index=True, return_inverse=True)
+        _, index, inverse = classes(values[losers])
         first[losers] = losers[index[inverse]]
     return first
 
 
-def distinct(values: npt.NDArray[S]) -> npt.NDArray[S]:
-    """The different values, ascending: np.unique, which would import numpy.ma, without that."""
+def distinct(values: NDArray[S]) -> NDArray[S]:
+    """The different values, ascending, as np.unique gives them."""
     ordered = np.sort(values)
-    first = np.ones(len(ordered), np.bool_)
-    first[1:] = ordered[1:] != ordered[:-1]
-    result: npt.NDArray[S] = ordered[first]
+    return ordered[changes(ordered)]
+
+
+def changes(values: NDArray[Any]) -> Bool:
+    """Where a value differs from the one before it; True for the first. Shape as `values`."""
+    result = np.ones(len(values), np.bool_)
+    result[1:] = values[1:] != values[:-1]  # of records, too, which np.not_equal cannot compare
     return result
 
 
-def among(values: npt.NDArray[Any], ascending: npt.NDArray[Any]) -> Bool:
+def classes(values: NDArray[S]) -> tuple[NDArray[S], I8, I8]:
+    """(distinct values, ascending; where each occurs first; of each element the row in those).
+
+    What np.unique gives with return_index and return_inverse; `values` has one dimension.
+    """
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    new = changes(ordered)
+    inverse = np.empty(len(values), np.int64)
+    inverse[order] = np.cumsum(new) - 1
+    return ordered[new], order[new], inverse
+
+
+def append(values: ArrayLike, more: ArrayLike) -> NDArray[Any]:
+    """`values`, then `more`, each an array of one dimension or one element."""
+    return np.concatenate([np.atleast_1d(values), np.atleast_1d(more)])
+
+
+def differences(values: NDArray[S], *, before: int | None = None, end: int | None = None) -> Any:
+    """values[i + 1] - values[i]; `before` and `end` are put in front and behind, if given."""
+    if before is not None:
+        values = np.concatenate([np.array([before], values.dtype), values])
+    if end is not None:
+        values = np.concatenate([values, np.array([end], values.dtype)])
+    return np.subtract(values[1:], values[:-1])
+
+
+def isin(values: NDArray[Any], wanted: Sequence[Any] | NDArray[Any]) -> Bool:
+    """Which values occur in `wanted`, in any order; shape as `values`."""
+    if len(wanted) > _FEW:
+        return among(values, np.sort(np.asarray(wanted)))
+    found = np.zeros(values.shape, np.bool_)
+    for one in wanted:
+        found |= values == one
+    return found
+
+
+def without(values: NDArray[S], rows: NDArray[Any]) -> NDArray[S]:
+    """`values` less the elements at `rows`."""
+    kept = np.ones(len(values), np.bool_)
+    kept[rows] = False
+    return values[kept]
+
+
+def split(values: NDArray[S], heads: NDArray[Any]) -> list[NDArray[S]]:
+    """The parts of `values` that start at 0 and at each of `heads`, which ascend."""
+    bounds = [0, *heads.tolist(), len(values)]
+    return [values[a:b] for a, b in itertools.pairwise(bounds)]
+
+
+def among(values: NDArray[Any], ascending: NDArray[Any]) -> Bool:
     """Which values occur in a sorted array; shape as `values`."""
     if not len(ascending):
         return np.zeros(len(values), np.bool_)

@@ -11,14 +11,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from pielink.arraytypes import DTypeLike, NDArray
 from pielink.tables import I8, U1
 
 LARGE = 1 << 12
 
 
-def windows(data: U1, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+def windows(data: U1, dtype: DTypeLike) -> NDArray[Any]:
     """A view of `data` with one element of `dtype` at every byte offset where it fits."""
     kind = np.dtype(dtype)
     count = max(0, len(data) - kind.itemsize + 1)

@@ -6,13 +6,13 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pielink.arch import amd64
+from pielink.arrays import append
 from pielink.builder import SymbolBuilder
 from pielink.errors import Problems
 from pielink.golang import fips
@@ -46,6 +46,7 @@ from pielink.passes.roots import entry_symbol, exported, extra_roots
 from pielink.passes.stubs import with_binder
 from pielink.passes.verify import verify
 from pielink.passes.write import write
+from pielink.record import fresh, record
 from pielink.tables import (
     I4,
     Bool,
@@ -59,23 +60,33 @@ from pielink.tables import (
     with_columns,
 )
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 # getrusage counts kibibytes, but bytes on macOS.
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
-@dataclass(slots=True)
+@record
 class LinkResult:
     """What a link did: the output, the final tables, and how long each pass took."""
 
-    output: Path
+    output_path: str
     symbols: Symbols
     relocs: Relocs
     layout: Layout
     fixups: Fixups
     imports: Imports
     info: DyldInfo
-    timings: dict[str, float] = field(default_factory=dict)  # pass -> seconds
-    peak_memory: dict[str, int] = field(default_factory=dict)  # pass -> the process's, in bytes
+    timings: dict[str, float] = fresh(factory=dict)  # pass -> seconds
+    peak_memory: dict[str, int] = fresh(factory=dict)  # pass -> the process's, in bytes
+
+    @property
+    def output(self) -> Path:
+        """Where the executable is."""
+        from pathlib import Path
+
+        return Path(self.output_path)
 
 
 class _Clock:
@@ -120,7 +131,7 @@ def link(options: LinkOptions) -> LinkResult:
     if not options.strip_dwarf:
         print("pielink: debug info (DWARF) is left out; -w says so too", file=sys.stderr)
     return LinkResult(
-        *(Path(options.output), work.symbols, work.relocs, work.layout, work.fixups),
+        *(options.output, work.symbols, work.relocs, work.layout, work.fixups),
         *(work.imports, work.info),
         timings=timed.timings,
         peak_memory=timed.peak_memory,
@@ -258,7 +269,7 @@ class _Link:
         )
         self.imports = with_binder(self.imports, self.dynamic.stubs)
         added = len(self.dynamic.symbols) - len(self.symbols)
-        self.special = np.append(self.special, np.zeros(added, np.bool_))
+        self.special = append(self.special, np.zeros(added, np.bool_))
         self.symbols, self.relocs = self.dynamic.symbols, self.dynamic.relocs
 
     def lay_out(self) -> None:

@@ -1,4 +1,4 @@
-"""Immutable records: classes with typed fields, as frozen dataclasses with slots are.
+"""Records: classes with typed fields, as dataclasses with slots are.
 
 The standard library compiles a text for each dataclass, which takes about a millisecond: those of
 this package together cost a tenth of the time that linking a small program takes. The methods of a
@@ -13,14 +13,37 @@ from typing import Any, TypeVar, dataclass_transform
 T = TypeVar("T")
 
 
-@dataclass_transform(frozen_default=True)
+class _Fresh:
+    """A default that is made anew for each object."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self.make = make
+
+
+def fresh(*, factory: Callable[[], T]) -> T:
+    """A default for a field: what `factory` gives, such as an empty list, for each object anew."""
+    default: Any = _Fresh(factory)
+    return default  # type: ignore[no-any-return]
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(fresh,))
 def record(cls: type[T]) -> type[T]:
-    """Make a class of annotated fields a record; defaults must be immutable themselves.
+    """Make a class of annotated fields an immutable record.
 
     The class gets __slots__, __init__ (by position or keyword; it calls __post_init__ if there is
     one), ==, hash, repr and pickling over all fields. Setting a field raises AttributeError. A
-    record class has no base but object.
+    record class has no base but object. Defaults must be immutable, or made by `fresh`.
     """
+    return _made(cls, {"__setattr__": _refuse, "__delattr__": _refuse, "__hash__": _hash})
+
+
+@dataclass_transform(field_specifiers=(fresh,))
+def mutable(cls: type[T]) -> type[T]:
+    """Make a class of annotated fields a record whose fields can be set; it has no hash."""
+    return _made(cls, {"__hash__": None})
+
+
+def _made(cls: type[T], more: dict[str, Any]) -> type[T]:
     names = tuple(getattr(cls, "__annotations__", ()))
     own = dict(vars(cls))
     defaults = {name: own.pop(name) for name in names if name in own}
@@ -28,15 +51,12 @@ def record(cls: type[T]) -> type[T]:
         own.pop(name, None)
     methods = {
         "__init__": _initializer(cls.__name__, names, defaults),
-        "__setattr__": _refuse,
-        "__delattr__": _refuse,
         "__eq__": _equal,
-        "__hash__": _hash,
         "__repr__": _repr,
         "__reduce__": _reduce,
         "__match_args__": names,
     }
-    made: Any = type(cls.__name__, (object,), methods | own | {"__slots__": names})
+    made: Any = type(cls.__name__, (object,), methods | more | own | {"__slots__": names})
     return made  # type: ignore[no-any-return]
 
 
@@ -55,6 +75,8 @@ def _initializer(
             missing = ", ".join(name for name in names if name not in fields)
             raise TypeError(f"{title} needs {missing}")
         for name, value in fields.items():
+            if type(value) is _Fresh:
+                value = value.make()
             object.__setattr__(self, name, value)
         check = getattr(self, "__post_init__", None)
         if check:

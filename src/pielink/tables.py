@@ -23,17 +23,16 @@ from enum import IntEnum
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from pielink.arrays import differences
+from pielink.arraytypes import I4 as I4
+from pielink.arraytypes import I8 as I8
+from pielink.arraytypes import U1 as U1
+from pielink.arraytypes import U2 as U2
+from pielink.arraytypes import U4 as U4
+from pielink.arraytypes import U8 as U8
+from pielink.arraytypes import Bool as Bool
 from pielink.record import fields, record, replace
-
-U1 = npt.NDArray[np.uint8]
-U2 = npt.NDArray[np.uint16]
-U4 = npt.NDArray[np.uint32]
-I4 = npt.NDArray[np.int32]
-I8 = npt.NDArray[np.int64]
-U8 = npt.NDArray[np.uint64]
-Bool = npt.NDArray[np.bool_]
 
 ABI0, ABI_INTERNAL, STATIC = 0, 1, 0xFFFF  # Symbols.version; STATIC names are never looked up
 NO_TARGET, UNREACHED = 0, -1  # Relocs.target
@@ -370,7 +369,7 @@ def made_rows(
         data_offset=np.array([memory.add(s.content) for s in new], np.int64),
         data_size=np.array([len(s.content) for s in new], np.int64),
         reloc_start=start[:-1],
-        reloc_count=np.diff(start),
+        reloc_count=differences(start),
         aux_start=np.zeros(count, np.int64),
         aux_count=np.zeros(count, np.int64),
     )

@@ -7,8 +7,8 @@ from functools import partial
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pielink.arraytypes import NDArray
 from pielink.check.rule import Image, Rule
 from pielink.errors import FormatError
 from pielink.formats import macho

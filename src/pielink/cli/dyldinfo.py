@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from pielink.arraytypes import U8, NDArray
 from pielink.dyld import image
 from pielink.dyld.chained_reader import FORMATS as POINTER_FORMATS
 from pielink.dyld.columns import Rows
@@ -77,7 +77,7 @@ class Table:
         return shown
 
 
-def _text(names: list[bytes], index: npt.NDArray[Any]) -> list[str]:
+def _text(names: list[bytes], index: NDArray[Any]) -> list[str]:
     spelled = [name.decode("utf-8", "backslashreplace") for name in names]
     return [spelled[i] for i in index.tolist()]
 
@@ -238,7 +238,7 @@ def _fixups(file: Image) -> Iterator[dict[str, list[Any]]]:
         yield piece
 
 
-def _rebase_fixups(file: Image, rows: Rows, targets: npt.NDArray[np.uint64]) -> dict[str, Any]:
+def _rebase_fixups(file: Image, rows: Rows, targets: U8) -> dict[str, Any]:
     count = len(rows)
     more = {"kind": ["rebase"] * count, "target": targets.tolist(), "details": [""] * count}
     return _places(file, rows) | more

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pielink
-from pielink import cli
+from pielink import cli, lean_numpy
 from pielink.golang.flags import link_options, parse_flags, usage
 from pielink.options import BuildConfig, LinkOptions
 
@@ -48,6 +48,7 @@ def run(options: LinkOptions) -> int:
     gc.disable()
     if cli.owns_process:
         keep_memory()
+        lean_numpy.install()
     try:
         result = pielink.link(options)
     finally:

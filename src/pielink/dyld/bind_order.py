@@ -14,15 +14,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from pielink.arrays import append, changes, classes, differences
+from pielink.arraytypes import I4, I8, Bool
 from pielink.dyld import leb128
-from pielink.dyld.bind_writer import MAX_IMMEDIATE, changes, single_cost
+from pielink.dyld.bind_writer import MAX_IMMEDIATE, single_cost
 from pielink.dyld.columns import POINTER_SIZE, Rows
 from pielink.dyld.ragged import ranges
 from pielink.record import record
-
-I8 = npt.NDArray[np.int64]
 
 EXACT_UP_TO = 10  # groups of rows: all orders are looked at
 SEARCH_UP_TO = 128  # groups of rows
@@ -84,13 +83,13 @@ class _Groups:
 
 
 def _groups(rows: Rows, order: I8, symbol: I8, starts: I8) -> _Groups:
-    heads, tails = order[starts], order[np.append(starts[1:], len(order)) - 1]
+    heads, tails = order[starts], order[append(starts[1:], len(order)) - 1]
     return _Groups(rows[heads], rows[tails], symbol[heads])
 
 
 def _by_group(rows: Rows) -> tuple[I8, I8]:
     """An order of the rows with groups together, symbols by first location; each row's symbol."""
-    _, flags = np.unique(rows["flags"], return_inverse=True)
+    _, _, flags = classes(rows["flags"])
     symbol = rows["name"].astype(np.int64) * (int(flags.max()) + 1) + flags
     where = np.arange(len(rows))
     first = np.zeros(int(symbol.max()) + 1, np.int64)
@@ -104,7 +103,7 @@ def _by_group(rows: Rows) -> tuple[I8, I8]:
     return order, first
 
 
-def _group_starts(ordered: Rows, symbol: I8) -> npt.NDArray[np.bool_]:
+def _group_starts(ordered: Rows, symbol: I8) -> Bool:
     starts = changes(symbol)
     for name in ("ordinal", "type", "addend"):
         starts |= changes(ordered[name])
@@ -125,7 +124,7 @@ def _sorted(symbols: Rows, keys: tuple[str, ...]) -> I8:
     return np.lexsort([symbols[name] for name in reversed(keys)])
 
 
-def _libraries(ordinal: npt.NDArray[np.int32]) -> I8:
+def _libraries(ordinal: I4) -> I8:
     wide = ordinal.astype(np.int64)
     return np.where(wide > MAX_IMMEDIATE, 1 + leb128.uleb_sizes(abs(wide)), 1)
 
@@ -161,7 +160,8 @@ def _search(distance: I8, chains: list[I8]) -> list[I8]:
     if n <= EXACT_UP_TO:
         return [min(*chains, _shortest(distance), key=lambda chain: _length(distance, chain))]
     # Every group is reached once, all but one of them from another group.
-    reached = (distance[:n, :n] + np.eye(n, dtype=np.int64) * KEEP_SYMBOL).min(axis=0)
+    itself = np.arange(n)[:, None] == np.arange(n)
+    reached = (distance[:n, :n] + itself * KEEP_SYMBOL).min(axis=0)
     least = int(reached.sum() + (distance[n, :n] - reached).min())
     for best in chains:
         if _length(distance, best) <= least:
@@ -190,7 +190,7 @@ def _shortest(distance: I8) -> I8:
 
 
 def _length(distance: I8, chain: I8) -> int:
-    path = np.append(len(chain), chain)
+    path = append(len(chain), chain)
     return int(distance[path[:-1], path[1:]].sum())
 
 
@@ -212,15 +212,15 @@ def _improved(chain: I8, distance: I8) -> I8:
     Ends when no move of up to LONGEST_MOVE groups helps.
     """
     n = len(chain)
-    path = np.append(n, chain)  # a cycle through the start
+    path = append(n, chain)  # a cycle through the start
     while True:
-        step = distance[np.ix_(path, np.append(path[1:], n))]  # [i, j]: i leads to j + 1
+        step = distance[path[:, None], append(path[1:], n)]  # [i, j]: i leads to j + 1
         best = max(_best_move(step, length) for length in range(1, min(n, LONGEST_MOVE + 1)))
         if best.saved <= 0:
             return path[1:]
         stop = best.start + best.length
         moved = path[best.start : stop][:: -1 if best.turned else 1]
-        rest = np.delete(path, np.s_[best.start : stop])
+        rest = np.concatenate([path[: best.start], path[stop:]])
         behind = best.target - (best.length if best.target >= stop else 0)
         path = np.concatenate([rest[: behind + 1], moved, rest[behind + 1 :]])
 
@@ -243,10 +243,10 @@ def _best_move(step: I8, length: int) -> _Move:
     freed = step[start - 1, start - 1] + step[last, last] - step[start - 1, last]
     target = np.arange(n)
     gap = step[target, target]  # a place leads to the next one
-    straight = step[np.ix_(target, start - 1)].T + step[np.ix_(last, target)] - gap
-    around = step[np.ix_(target, last - 1)].T + step[np.ix_(start, target)] - gap
-    onward = np.append(0, np.cumsum(gap))
-    backward = np.append([0, 0], np.cumsum(step[target[2:], target[:-2]]))
+    straight = step[target[:, None], start - 1].T + step[last[:, None], target] - gap
+    around = step[target[:, None], last - 1].T + step[start[:, None], target] - gap
+    onward = append(0, np.cumsum(gap))
+    backward = append([0, 0], np.cumsum(step[target[2:], target[:-2]]))
     # Turned round, the steps inside the stretch lead the other way.
     around += (backward[last] - backward[start] - onward[last] + onward[start])[:, None]
     inside = (target >= start[:, None] - 1) & (target <= last[:, None])
@@ -258,6 +258,6 @@ def _best_move(step: I8, length: int) -> _Move:
 
 def _take(order: I8, starts: I8, chain: I8) -> I8:
     """The rows of the groups in the order of the chain."""
-    length = np.diff(starts, append=len(order))[chain]
+    length = differences(starts, end=len(order))[chain]
     taken: I8 = order[ranges(starts[chain], length)]
     return taken

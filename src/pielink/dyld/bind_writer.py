@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from pielink.arrays import append, changes, without
+from pielink.arraytypes import I8, U8, Bool
 from pielink.dyld import leb128
 from pielink.dyld.columns import POINTER_SIZE, Rows
 from pielink.dyld.errors import DyldInfoError
 from pielink.dyld.plan import CostModel, Costs, Ints, Plan, plan
 from pielink.dyld.writer import Opcodes, assemble, plain, with_strings, with_uleb
 from pielink.formats import macho
-
-I8 = npt.NDArray[np.int64]
-U8 = npt.NDArray[np.uint64]
-Bools = npt.NDArray[np.bool_]
 
 MAX_IMMEDIATE = 15
 MAX_SCALED = MAX_IMMEDIATE * POINTER_SIZE
@@ -50,7 +47,7 @@ def unique_locations(rows: Rows, key: U8) -> I8 | slice:
         raise DyldInfoError(
             f"segment {row['segment']}, offset {row['offset']:#x} is to be bound twice"
         )
-    return np.delete(order, again + 1)
+    return without(order, again + 1)
 
 
 def single_cost(gap: Ints) -> Costs:
@@ -73,13 +70,6 @@ def _residual_cost(gap: Ints) -> Costs:
 _COSTS = CostModel(single_cost, _repeat_cost, _residual_cost)
 
 
-def changes(column: npt.NDArray[np.generic]) -> Bools:
-    """True where a row differs from the one before; the first row does: (n,)."""
-    differs = np.ones(len(column), np.bool_)
-    np.not_equal(column[1:], column[:-1], out=differs[1:])
-    return differs
-
-
 def emit(rows: Rows, names: Sequence[bytes], ordinals: bool) -> bytes:
     """Write a stream that binds the rows (n >= 1) in the given order, and DONE.
 
@@ -95,7 +85,7 @@ def emit(rows: Rows, names: Sequence[bytes], ordinals: bool) -> bytes:
     starts = changes(np.cumsum(new_symbol)[bound]) | new["ordinal"] | new["type"] | new["addend"]
     chosen, sets = _plan(binds, starts)
     # A slot for each opcode that binds and for each row that does not.
-    slot_rows = np.sort(np.append(np.flatnonzero(rows["type"] == 0), bound[chosen.first]))
+    slot_rows = np.sort(append(np.flatnonzero(rows["type"] == 0), bound[chosen.first]))
     do = np.searchsorted(slot_rows, bound[chosen.first])
     slot_of = {name: np.searchsorted(slot_rows, bound[where]) for name, where in new.items()}
     symbols, moves = np.flatnonzero(new_symbol), np.flatnonzero(chosen.residual)
@@ -112,7 +102,7 @@ def emit(rows: Rows, names: Sequence[bytes], ordinals: bool) -> bytes:
     return assemble(pieces, len(slot_rows))[0].tobytes()
 
 
-def _plan(rows: Rows, starts: Bools) -> tuple[Plan, I8]:
+def _plan(rows: Rows, starts: Bool) -> tuple[Plan, I8]:
     """Opcodes for the rows in order, and which of them need SET_SEGMENT first.
 
     starts: (n,) rows where an opcode has to start.
@@ -121,28 +111,23 @@ def _plan(rows: Rows, starts: Bools) -> tuple[Plan, I8]:
         none = np.zeros(0, np.int64)
         return Plan(none, none, none, none), none
     segment, offset = rows["segment"], rows["offset"].astype(np.int64)
-    gap = np.append(offset[1:] - offset[:-1] - POINTER_SIZE, -1)
+    gap = append(offset[1:] - offset[:-1] - POINTER_SIZE, -1)
     gap[:-1][segment[1:] != segment[:-1]] = -1
     np.maximum(gap, -1, out=gap)
     jump = np.zeros(len(rows), np.int8)
     anew = np.flatnonzero(gap[:-1] < 0)
     jump[anew] = 1 + leb128.uleb_sizes(offset[anew + 1])
-    closed = np.append(starts[1:], True) | (gap < 0)
+    closed = append(starts[1:], True) | (gap < 0)
     chosen = plan(gap, closed, jump, _COSTS)
     last = chosen.first + chosen.count - 1
-    return chosen, np.append(0, np.flatnonzero(gap[last] < 0)[:-1] + 1)
+    return chosen, append(0, np.flatnonzero(gap[last] < 0)[:-1] + 1)
 
 
 def ordinal_opcodes(ordinal: I8) -> Opcodes:
     """The shortest opcode that sets each library ordinal (n,)."""
-    byte = np.select(
-        [ordinal <= 0, ordinal <= MAX_IMMEDIATE],
-        [
-            macho.BIND_OPCODE_SET_DYLIB_SPECIAL_IMM | (ordinal & MAX_IMMEDIATE),
-            macho.BIND_OPCODE_SET_DYLIB_ORDINAL_IMM | ordinal,
-        ],
-        macho.BIND_OPCODE_SET_DYLIB_ORDINAL_ULEB,
-    )
+    special = macho.BIND_OPCODE_SET_DYLIB_SPECIAL_IMM | (ordinal & MAX_IMMEDIATE)
+    small = np.where(ordinal <= 0, special, macho.BIND_OPCODE_SET_DYLIB_ORDINAL_IMM | ordinal)
+    byte = np.where(ordinal <= MAX_IMMEDIATE, small, macho.BIND_OPCODE_SET_DYLIB_ORDINAL_ULEB)
     return with_uleb(byte, np.maximum(ordinal, 0), ordinal > MAX_IMMEDIATE)
 
 
@@ -171,15 +156,10 @@ def _do_opcodes(chosen: Plan) -> Opcodes:
     scaled = (gap % POINTER_SIZE == 0) & (gap <= MAX_SCALED)
     times = np.where(count > 1, leb128.uleb_sizes(count), 0)
     skip = np.where((count > 1) | ~scaled, leb128.uleb_sizes(gap), 0)
-    byte = np.select(
-        [count > 1, gap == 0, scaled],
-        [
-            macho.BIND_OPCODE_DO_BIND_ULEB_TIMES_SKIPPING_ULEB,
-            macho.BIND_OPCODE_DO_BIND,
-            macho.BIND_OPCODE_DO_BIND_ADD_ADDR_IMM_SCALED | (gap // POINTER_SIZE),
-        ],
-        macho.BIND_OPCODE_DO_BIND_ADD_ADDR_ULEB,
-    )
+    near = macho.BIND_OPCODE_DO_BIND_ADD_ADDR_IMM_SCALED | (gap // POINTER_SIZE)
+    one = np.where(scaled, near, macho.BIND_OPCODE_DO_BIND_ADD_ADDR_ULEB)
+    one = np.where(gap == 0, macho.BIND_OPCODE_DO_BIND, one)
+    byte = np.where(count > 1, macho.BIND_OPCODE_DO_BIND_ULEB_TIMES_SKIPPING_ULEB, one)
     return Opcodes(byte.astype(np.uint8), count, times, gap, skip)
 
 

@@ -26,8 +26,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from pielink.arrays import isin
+from pielink.arraytypes import I8, U1, U8, Bool
 from pielink.dyld import leb128
 from pielink.dyld.columns import BIND, POINTER_SIZE, Rows, check_limits, expand
 from pielink.dyld.stream import (
@@ -46,10 +47,6 @@ from pielink.dyld.stream import (
 from pielink.dyld.strings import split
 from pielink.formats import macho
 from pielink.record import record
-
-I8 = npt.NDArray[np.int64]
-U8 = npt.NDArray[np.uint64]
-Bools = npt.NDArray[np.bool_]
 
 TYPES = range(macho.BIND_TYPE_POINTER, macho.BIND_TYPE_TEXT_PCREL32 + 1)
 
@@ -104,13 +101,13 @@ class State:
     count: U8
     stride: U8
     start: U8
-    segment: npt.NDArray[np.uint8]
-    has_segment: Bools
+    segment: U1
+    has_segment: Bool
     symbol: I8
-    flags: npt.NDArray[np.uint8]
-    type: npt.NDArray[np.uint8]
+    flags: U1
+    type: U1
     ordinal: I8
-    has_ordinal: Bools
+    has_ordinal: Bool
     addend: I8
 
 
@@ -170,7 +167,7 @@ def _effects(stream: Stream) -> tuple[U8, U8, U8]:
     return count, stride, advance
 
 
-def _ordinals(stream: Stream) -> tuple[Bools, I8]:
+def _ordinals(stream: Stream) -> tuple[Bool, I8]:
     """Which opcodes set the ordinal, and to what: (n,) each."""
     code, immediate = stream.opcode, stream.immediate.astype(np.int64)
     special = code == macho.BIND_OPCODE_SET_DYLIB_SPECIAL_IMM
@@ -179,11 +176,11 @@ def _ordinals(stream: Stream) -> tuple[Bools, I8]:
     too_large = large & (stream.first > np.iinfo(np.int32).max)
     refuse(stream.offset, too_large, "the library ordinal does not fit into 31 bits")
     negative = np.where(immediate > 0, immediate - 16, 0)
-    value = np.select([special, small], [negative, immediate], stream.first.view(np.int64))
+    value = np.where(special, negative, np.where(small, immediate, stream.first.view(np.int64)))
     return special | small | large, value
 
 
-def _names(data: bytes, stream: Stream, sets_symbol: Bools) -> list[bytes]:
+def _names(data: bytes, stream: Stream, sets_symbol: Bool) -> list[bytes]:
     """The strings of all SET_SYMBOL opcodes, in stream order."""
     at = np.flatnonzero(sets_symbol)
     return split(np.frombuffer(data, np.uint8), stream.offset[at] + 1, stream.size[at])
@@ -199,7 +196,7 @@ def rows_of(
     at = state.stream.offset[does]
     refuse(at, ~state.has_segment[does], "a bind comes before any SET_SEGMENT_AND_OFFSET_ULEB")
     refuse(at, state.symbol[does] < 0, "a bind comes before any SET_SYMBOL_TRAILING_FLAGS_IMM")
-    refuse(at, ~np.isin(state.type[does], TYPES), "a bind has an unknown type, or none was set")
+    refuse(at, ~isin(state.type[does], TYPES), "a bind has an unknown type, or none was set")
     repeats = (state.start[does], state.count[does], state.stride[does])
     check_limits(at, state.segment[does], repeats, segment_sizes)
     offset = expand(*repeats)

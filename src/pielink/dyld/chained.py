@@ -26,11 +26,11 @@ Source: <mach-o/fixup-chains.h>; dyld's mach_o/ChainedFixups.cpp, `validLinkedit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from pielink.arrays import append, classes, distinct, without
+from pielink.arraytypes import I8, U1, U8
 from pielink.dyld import bind_writer
 from pielink.dyld.chained_reader import (
     AUTH,
@@ -52,11 +52,10 @@ from pielink.dyld.columns import (
 from pielink.dyld.errors import DyldInfoError
 from pielink.dyld.strings import join
 from pielink.formats import macho
+from pielink.record import record
 
 __all__ = ["AUTH", "IMPORT", "SEGMENT", "Chained", "Chains", "decode", "encode"]
 
-I8 = npt.NDArray[np.int64]
-U8 = npt.NDArray[np.uint64]
 
 FORMATS = (macho.DYLD_CHAINED_PTR_64, macho.DYLD_CHAINED_PTR_64_OFFSET)
 PAGE_SIZES = (0x1000, 0x4000)
@@ -69,7 +68,7 @@ MAX_PAGES = 0xFFFF
 HEADER_SIZE = 32  # of dyld_chained_fixups_header, up to the next multiple of 8
 
 
-@dataclass(frozen=True)
+@record
 class Chained:
     """What `encode` gives: the payload, and the words to store in the image.
 
@@ -77,7 +76,7 @@ class Chained:
     """
 
     payload: bytes
-    segment: npt.NDArray[np.uint8]
+    segment: U1
     offset: U8
     word: U8
 
@@ -110,7 +109,7 @@ def encode(
     bind_writer.check_rows(binds, names)
     imports, index, embedded = _imports(binds)
     counted_from = base if pointer_format == macho.DYLD_CHAINED_PTR_64_OFFSET else 0
-    words = np.append(
+    words = append(
         _rebase_words(targets.astype(np.uint64), counted_from), _bind_words(index, embedded)
     )
     segment, offset, order = _locations(rebases, binds, words, segments)
@@ -141,7 +140,7 @@ def _imports(binds: Rows) -> tuple[Rows, I8, I8]:
     wanted = np.zeros(len(binds), IMPORT)
     wanted["ordinal"], wanted["weak"] = binds["ordinal"], binds["flags"]
     wanted["name"], wanted["addend"] = binds["name"], binds["addend"] & ~WORD_ADDEND
-    imports, index = np.unique(wanted, return_inverse=True)
+    imports, _, index = classes(wanted)
     if len(imports) > MAX_IMPORTS:
         raise DyldInfoError(f"{len(imports)} imports, over {MAX_IMPORTS}")
     return imports, index, binds["addend"] & WORD_ADDEND
@@ -179,11 +178,11 @@ def _locations(rebases: Rows, binds: Rows, words: U8, segments: Rows) -> tuple[I
     if len(differ):
         where = f"segment {segment[differ[0]]}, offset {offset[differ[0]]:#x}"
         raise DyldInfoError(f"{where} is to be fixed up twice")
-    return np.delete(segment, again + 1), np.delete(offset, again + 1), np.delete(order, again + 1)
+    return without(segment, again + 1), without(offset, again + 1), without(order, again + 1)
 
 
 def _check_places(segment: I8, offset: I8, segments: Rows, page_size: int) -> None:
-    size = np.append(segments["size"].astype(np.int64), 0)[np.minimum(segment, len(segments))]
+    size = append(segments["size"].astype(np.int64), 0)[np.minimum(segment, len(segments))]
     overlaps = np.zeros(len(offset), np.bool_)
     overlaps[1:] = (segment[1:] == segment[:-1]) & (offset[1:] < offset[:-1] + POINTER_SIZE)
     for bad, what in (
@@ -204,10 +203,10 @@ def _starts_in_image(
     offsets = np.zeros(len(segments) + 1, "<u4")
     offsets[0] = len(segments)
     tables = [_aligned(offsets.tobytes())]
-    for index in np.unique(segment).tolist():
+    for index in distinct(segment).tolist():
         offsets[1 + index] = sum(map(len, tables))
         mine = offset[segment == index]
-        page, first = np.unique(mine // page_size, return_index=True)
+        page, first, _ = classes(mine // page_size)
         if int(page[-1]) >= MAX_PAGES:
             raise DyldInfoError(f"segment {index} has fixups on over {MAX_PAGES} pages")
         pages = np.full(int(page[-1]) + 1, macho.DYLD_CHAINED_PTR_START_NONE, "<u2")
@@ -227,7 +226,7 @@ def _aligned(data: bytes) -> bytes:
 
 def _payload(starts: bytes, imports: Rows, names: Sequence[bytes]) -> bytes:
     """Header, starts, imports in the smallest format that holds them, and names."""
-    used, index = np.unique(imports["name"], return_inverse=True)
+    used, _, index = classes(imports["name"])
     # Offset 0 of the pool is the empty name.
     pool, sizes = join([b"", *map(names.__getitem__, used.tolist())])
     name_at = np.cumsum(sizes)[index]

@@ -13,21 +13,16 @@ An authenticated target always counts from the mach header. Source: as in `chain
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from pielink.arraytypes import I8, U8, Bool
 from pielink.dyld.columns import BIND, POINTER_SIZE, REBASE, Rows
 from pielink.dyld.stream import fail
 from pielink.dyld.strings import split
 from pielink.formats import macho
-
-I8 = npt.NDArray[np.int64]
-U1 = npt.NDArray[np.uint8]
-U8 = npt.NDArray[np.uint64]
-Bools = npt.NDArray[np.bool_]
+from pielink.record import record
 
 # Where a segment is: its address without slide, and bytes in memory.
 SEGMENT = np.dtype([("address", "<u8"), ("size", "<u8")])
@@ -41,7 +36,7 @@ AUTH = np.dtype([("auth", "?"), ("key", "u1"), ("address_diversity", "?"), ("div
 IMPORT = np.dtype([("ordinal", "<i4"), ("weak", "?"), ("name", "<u4"), ("addend", "<i8")])
 
 
-@dataclass(frozen=True)
+@record
 class PointerFormat:
     """What tells the pointer formats apart. stride: bytes that a unit of `next` counts."""
 
@@ -82,7 +77,7 @@ NEXT_SHIFT = 51  # where `next` starts in the words of all formats
 SPECIAL_ORDINALS = 15  # the largest values of the field stand for -15..-1
 
 
-@dataclass(frozen=True)
+@record
 class Chains:
     """Decoded chained fixups.
 
@@ -105,7 +100,7 @@ class Chains:
     imports_format: int
 
 
-@dataclass(frozen=True)
+@record
 class _Starts:
     """Where chains start: (n,) columns. blame: payload offset of the page's entry."""
 
@@ -115,7 +110,7 @@ class _Starts:
     blame: I8
 
 
-@dataclass(frozen=True)
+@record
 class _Links:
     """Words of chains: (n,) columns. blame: as in _Starts."""
 
@@ -320,11 +315,11 @@ def _by_location(found: list[_Links]) -> _Links:
     return _Links(*(column[order] for column in joined))
 
 
-@dataclass(frozen=True)
+@record
 class _Parts:
     """The fields of words: (n,) columns. target: an address without slide; index: of the import."""
 
-    bind: Bools
+    bind: Bool
     auth: Rows
     target: U8
     index: I8

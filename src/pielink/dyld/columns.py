@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from pielink.arraytypes import I8, U1, U8, NDArray
 from pielink.dyld.errors import DyldInfoError
 
 # One pointer (8 bytes) to slide. segment: index of the LC_SEGMENT_64, 0..15; type: REBASE_TYPE_*;
@@ -38,9 +38,7 @@ MAX_OFFSET_BITS = 58  # leaves room for segment and type in one sort key; VM add
 MAX_ROWS = 1 << 24  # pointers that a stream may name: 128 MiB of them
 LOCATION_MASK = np.uint64((1 << MAX_OFFSET_BITS + 4) - 1)  # a location key without the type
 
-Rows = npt.NDArray[Any]
-I8 = npt.NDArray[np.int64]
-U8 = npt.NDArray[np.uint64]
+Rows = NDArray[Any]
 
 
 def location_keys(rows: Rows, types: range) -> U8:
@@ -64,7 +62,7 @@ def location_keys(rows: Rows, types: range) -> U8:
 
 def check_limits(
     opcode_at: I8,
-    segment: npt.NDArray[np.uint8],
+    segment: U1,
     repeats: tuple[U8, U8, U8],
     segment_sizes: Sequence[int] | None,
 ) -> None:

@@ -22,16 +22,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from pielink.arrays import without
+from pielink.arraytypes import I8
 from pielink.dyld import leb128, trie_reader, trie_writer
 from pielink.dyld.columns import Rows
 from pielink.dyld.errors import DyldInfoError
 from pielink.dyld.strings import join, split
 from pielink.dyld.writer import Opcodes
 from pielink.formats import macho
-
-I8 = npt.NDArray[np.int64]
 
 # One exported name. name, import_name: indices into a list of names, import_name NO_NAME unless
 # the row is a re-export under another name. flags: EXPORT_SYMBOL_FLAGS_*. address: bytes from the
@@ -74,7 +73,7 @@ def encode(rows: Rows, names: Sequence[bytes]) -> bytes:
     if len(differ):
         raise DyldInfoError(f"{spelled[again[differ[0]]]!r} is to be exported twice")
     if len(again):
-        ordered, rows = ordered.without(again), np.delete(rows, again)
+        ordered, rows = ordered.without(again), without(rows, again)
     return trie_writer.write(ordered, _payload(rows, names))
 
 

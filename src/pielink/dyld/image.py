@@ -12,8 +12,9 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from pielink.arrays import distinct
+from pielink.arraytypes import U4, U8
 from pielink.dyld import bind, chained, exports, lazy_bind, rebase, weak_bind
 from pielink.dyld.columns import Rows
 from pielink.dyld.errors import DyldInfoError
@@ -29,8 +30,6 @@ from pielink.formats.loadcommands import (
     read_header,
     walk,
 )
-
-U8 = npt.NDArray[np.uint64]
 
 OPCODE_STREAMS = {
     "rebase": rebase.opcodes,
@@ -121,9 +120,9 @@ class Image:
         return decoded
 
     @cached_property
-    def lazy_binds(self) -> tuple[Rows, list[bytes], npt.NDArray[np.uint32]]:
+    def lazy_binds(self) -> tuple[Rows, list[bytes], U4]:
         """The lazy-bind stream, as `lazy_bind.decode` gives it."""
-        decoded: tuple[Rows, list[bytes], npt.NDArray[np.uint32]] = self._decode(
+        decoded: tuple[Rows, list[bytes], U4] = self._decode(
             "lazy_bind", lazy_bind.decode, self._sizes
         )
         return decoded
@@ -161,7 +160,7 @@ class Image:
     def words(self, rows: Rows) -> U8:
         """The 64-bit words that the file holds at the locations, 0 beyond its end: (n,) uint64."""
         values = np.zeros(len(rows), np.uint64)
-        for index in np.unique(rows["segment"]).tolist():
+        for index in distinct(rows["segment"]).tolist():
             contents = self.segments[index].contents
             mine = np.flatnonzero(rows["segment"] == index)
             offset = rows["offset"][mine]

@@ -14,16 +14,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from pielink.arraytypes import U4
 from pielink.dyld import bind_writer, bindings
 from pielink.dyld.columns import LOCATION_MASK, Rows, location_keys
 from pielink.dyld.errors import DyldInfoError
 from pielink.dyld.stream import Opcode, last_true, refuse
 from pielink.dyld.writer import assemble, plain
 from pielink.formats import macho
-
-U4 = npt.NDArray[np.uint32]
 
 
 def encode(rows: Rows, names: Sequence[bytes]) -> tuple[bytes, U4]:

@@ -11,18 +11,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from pielink.arraytypes import I1, I8, U1, U8, Bool, NDArray
 
 MAX_SIZE = 10  # bytes that 64 bits need
 
-U1 = npt.NDArray[np.uint8]
-U8 = npt.NDArray[np.uint64]
-I1 = npt.NDArray[np.int8]
-I8 = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
-
-def uleb_sizes(values: npt.NDArray[Any]) -> I1:
+def uleb_sizes(values: NDArray[Any]) -> I1:
     """Bytes that each value (unsigned or not negative) takes as a ULEB, 1..10: same shape."""
     sizes = np.ones(values.shape, np.int8)
     top = int(values.max()) if values.size else 0
@@ -39,7 +34,7 @@ def sleb_sizes(values: I8) -> I1:
     return uleb_sizes(magnitude << np.uint64(1))  # one more bit: the sign
 
 
-def put(out: U1, positions: I8, values: npt.NDArray[Any], sizes: npt.NDArray[Any]) -> None:
+def put(out: U1, positions: I8, values: NDArray[Any], sizes: NDArray[Any]) -> None:
     """Write values (n, 64-bit; signed ones as SLEB) at byte positions of out, each in its size."""
     for group in range(int(sizes.max()) if len(sizes) else 0):
         if group:
@@ -63,9 +58,9 @@ def get(data: U1, starts: I8, sizes: I8) -> U8:
     return values
 
 
-def overflows(data: U1, starts: I8, sizes: I8, signed: npt.NDArray[np.bool_]) -> Bools:
+def overflows(data: U1, starts: I8, sizes: I8, signed: Bool) -> Bool:
     """Which numbers do not fit into 64 bits: (n,) bool. signed: (n,), which are SLEBs."""
-    bad: Bools = sizes > MAX_SIZE
+    bad: Bool = sizes > MAX_SIZE
     full = np.flatnonzero(sizes == MAX_SIZE)
     last = data[starts[full] + MAX_SIZE - 1]
     bad[full] = np.where(signed[full], (last != 0) & (last != 0x7F), last > 1)

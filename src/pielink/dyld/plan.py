@@ -25,15 +25,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from pielink.arrays import append
+from pielink.arraytypes import I1, I8, Bool, NDArray
 from pielink.dyld.ragged import ranges
 from pielink.record import record
 
-I8 = npt.NDArray[np.int64]
-Ints = npt.NDArray[np.signedinteger[Any]]
-Costs = npt.NDArray[np.int8]
-Bools = npt.NDArray[np.bool_]
+Ints = NDArray[np.signedinteger[Any]]
+Costs = I1
 
 NEVER = 60  # more than any way to cover a run; fits int8 when two are added
 SHORT = 10  # so many singles never cost less than a repeat
@@ -71,11 +70,11 @@ class _Runs:
     first: I8
     length: Ints
     gap: Ints
-    closed: Bools  # a repeat must not go on into the next run
+    closed: Bool  # a repeat must not go on into the next run
     jump: Costs  # cost of the SET_SEGMENT that follows; 0 if none
 
 
-def plan(gap: I8, closed: Bools, jump: Costs, model: CostModel) -> Plan:
+def plan(gap: I8, closed: Bool, jump: Costs, model: CostModel) -> Plan:
     """Choose opcodes for n >= 1 locations.
 
     gap: (n,) bytes to the next location, >= 0, or -1 where the address is set anew. closed: (n,)
@@ -92,7 +91,7 @@ def _narrow(gap: I8) -> Ints:
     return gap.astype(np.int32) if int(gap.max()) < 1 << 30 else gap
 
 
-def _runs(gap: Ints, closed: Bools, jump: Costs) -> _Runs:
+def _runs(gap: Ints, closed: Bool, jump: Costs) -> _Runs:
     new = np.ones(len(gap), np.bool_)
     np.not_equal(gap[1:], gap[:-1], out=new[1:])
     new[1:] |= closed[:-1]
@@ -146,7 +145,7 @@ def _residual_costs(runs: _Runs, gap: Ints, model: CostModel) -> Costs:
     return cost
 
 
-def _shortest_path(c00: Costs, c01: Costs, c10: Costs, c11: Costs) -> Bools:
+def _shortest_path(c00: Costs, c01: Costs, c10: Costs, c11: Costs) -> Bool:
     """Entry state of each run, and the exit state of the last (False): (runs + 1,) bool."""
     difference = _differences(c00, c01, c10, c11)
     # Where to come from if the exit state is 0, and if it is 1. Ties go to fewer opcodes.
@@ -189,22 +188,22 @@ def _advance(difference: Costs, step: tuple[Costs, ...], top: int) -> Costs:
     return np.minimum(after, np.int8(top), out=after)
 
 
-def _chain_back(to_no: Bools, to_yes: Bools) -> Bools:
+def _chain_back(to_no: Bool, to_yes: Bool) -> Bool:
     """Follow one-bit maps from the last run to the first, starting at False.
 
     to_no, to_yes: (n,) the bit in front of a run if the one behind it is False, True.
     """
     n = len(to_no)
     no, yes = to_no[::-1], to_yes[::-1]
-    constant = np.append(True, no == yes)  # the start is a constant map to False
-    value = np.append(False, no)
-    flips = np.append(False, no & ~yes).astype(np.uint8)
+    constant = append(True, no == yes)  # the start is a constant map to False
+    value = append(False, no)
+    flips = append(False, no & ~yes).astype(np.uint8)
     parity = np.bitwise_xor.accumulate(flips)
     last = np.maximum.accumulate(np.where(constant, np.arange(n + 1), 0))
     return (value[last] ^ (parity ^ parity[last]).astype(np.bool_))[::-1]
 
 
-def _opcodes(runs: _Runs, entry: Bools, model: CostModel) -> Plan:
+def _opcodes(runs: _Runs, entry: Bool, model: CostModel) -> Plan:
     """Turn the path into opcodes: each run gives several singles or one repeat."""
     count = runs.length - entry[:-1]
     some = np.flatnonzero(count > 0)

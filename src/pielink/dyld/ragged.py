@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-I8 = npt.NDArray[np.int64]
+from pielink.arraytypes import I8
 
 
 def ranges(starts: I8, counts: I8) -> I8:

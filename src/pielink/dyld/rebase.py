@@ -21,8 +21,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from pielink.arrays import append, changes, isin
+from pielink.arraytypes import I8, U1, U8, Bool
 from pielink.dyld import leb128
 from pielink.dyld.columns import (
     LOCATION_MASK,
@@ -51,10 +52,6 @@ from pielink.dyld.stream import (
 from pielink.dyld.strides import passes
 from pielink.dyld.writer import Opcodes, assemble
 from pielink.formats import macho
-
-I8 = npt.NDArray[np.int64]
-U1 = npt.NDArray[np.uint8]
-U8 = npt.NDArray[np.uint64]
 
 MAX_PADDING = 15
 BOTH_UP_TO = 4096  # locations for which both orders are tried: an estimate may be off by a byte
@@ -126,7 +123,7 @@ def encode(rows: Rows) -> bytes:
     key = location_keys(rows, TYPES)
     if not (key[1:] > key[:-1]).all():
         key = np.sort(key)
-        key = key[np.append(True, key[1:] != key[:-1])]
+        key = key[changes(key)]
     _refuse_two_types(key)
     place = (key >> np.uint64(OFFSET_BITS)).astype(np.uint8)  # type and segment
     offset = (key & np.uint64((1 << OFFSET_BITS) - 1)).view(np.int64)
@@ -170,10 +167,10 @@ def _refuse_two_types(key: U8) -> None:
         )
 
 
-def _emit(chosen: Plan, place: U1, offset: I8, closed: npt.NDArray[np.bool_]) -> bytes:
+def _emit(chosen: Plan, place: U1, offset: I8, closed: Bool) -> bytes:
     """Write the opcodes of a plan, and the SET opcodes in front of it and at its jumps."""
     last = chosen.first + chosen.count - 1
-    sets = np.append(0, np.flatnonzero(closed[last])[:-1] + 1)
+    sets = append(0, np.flatnonzero(closed[last])[:-1] + 1)
     moves = np.flatnonzero(chosen.residual)
     target = chosen.first[sets]
     pieces = [
@@ -216,7 +213,7 @@ def _set_opcodes(place: U1, offset: I8) -> Opcodes:
     """SET_SEGMENT_AND_OFFSET for each place; before it SET_TYPE where the type is a new one."""
     kind, segment = (place >> 4).astype(np.int64), (place & 0xF).astype(np.int64)
     set_segment = macho.REBASE_OPCODE_SET_SEGMENT_AND_OFFSET_ULEB | segment
-    new_type = np.append(True, kind[1:] != kind[:-1])  # then SET_SEGMENT is its operand
+    new_type = changes(kind)  # then SET_SEGMENT is its operand
     byte = np.where(new_type, macho.REBASE_OPCODE_SET_TYPE_IMM | kind, set_segment)
     return Opcodes(
         byte.astype(np.uint8),
@@ -247,7 +244,7 @@ def decode(data: bytes, segment_sizes: Sequence[int] | None = None) -> Rows:
     does = np.flatnonzero(count)
     at = stream.offset[does]
     refuse(at, last_set[does] < 0, "a rebase comes before any SET_SEGMENT_AND_OFFSET_ULEB")
-    refuse(at, ~np.isin(kind[does], TYPES), "a rebase has an unknown type, or none was set")
+    refuse(at, ~isin(kind[does], TYPES), "a rebase has an unknown type, or none was set")
     repeats = (start[does], count[does], stride[does])
     check_limits(at, segment[does], repeats, segment_sizes)
     offset = expand(*repeats)

@@ -17,8 +17,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from pielink.arrays import append, differences
+from pielink.arraytypes import I8, U1, U8, Bool
 from pielink.dyld import leb128
 from pielink.dyld.errors import DyldInfoError
 from pielink.record import record
@@ -26,10 +27,6 @@ from pielink.record import record
 # What follows an opcode's byte; also the state of the walk in front of a byte.
 NOTHING, ONE_LEB, TWO_LEBS, STRING = range(4)
 STATES = 4
-
-U1 = npt.NDArray[np.uint8]
-U8 = npt.NDArray[np.uint64]
-I8 = npt.NDArray[np.int64]
 
 
 class Form(NamedTuple):
@@ -88,7 +85,7 @@ class Grammar:
     """
 
     operands: U1
-    signed: npt.NDArray[np.bool_]
+    signed: Bool
 
 
 def grammar(forms: Mapping[int, Form]) -> Grammar:
@@ -102,13 +99,13 @@ def grammar(forms: Mapping[int, Form]) -> Grammar:
     return Grammar(operands, np.array([form.signed for form in rows]))
 
 
-def refuse(offset: I8, bad: npt.NDArray[np.bool_], message: str) -> None:
+def refuse(offset: I8, bad: Bool, message: str) -> None:
     """Raise the error at the first opcode that is bad; offset and bad: (n,)."""
     if bad.any():
         raise fail(message, offset[np.flatnonzero(bad)[0]])
 
 
-def last_true(mask: npt.NDArray[np.bool_]) -> I8:
+def last_true(mask: Bool) -> I8:
     """For each row the index of the last True at or before it, -1 if there is none: (n,)."""
     return np.maximum.accumulate(np.where(mask, np.arange(len(mask)), -1))
 
@@ -130,7 +127,7 @@ def parse(data: bytes, rules: Grammar, done_ends: bool = True) -> Stream:
             offset = offset[: int(done[0]) + 1]
     if cut_off:
         raise fail("the operand of an opcode runs past the end of the stream", offset[-1])
-    size = np.diff(offset, append=end) - 1
+    size = differences(offset, end=end) - 1
     second_at = np.flatnonzero((states[1:end] == ONE_LEB) & (states[: end - 1] == TWO_LEBS)) + 1
     return _with_numbers(raw, offset, size, second_at, rules)
 
@@ -189,7 +186,7 @@ def _walk(raw: U1, operands: U1) -> U1:
         row[:] = shift
         shift = ((step >> shift) & np.uint8(3)) << np.uint8(1)
     walked = (states.T.reshape(-1) >> np.uint8(1))[: len(raw)]
-    return np.append(walked, _after(raw, walked, operands))
+    return append(walked, _after(raw, walked, operands))
 
 
 def _after(raw: U1, walked: U1, operands: U1) -> np.uint8:

@@ -13,14 +13,13 @@ shifted; a stretch is taken apart if that saves bytes by an estimate of what asc
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from pielink.arrays import append
+from pielink.arraytypes import I8, U2, Bool
 from pielink.dyld import leb128
 from pielink.dyld.columns import POINTER_SIZE
 from pielink.dyld.ragged import ranges
 from pielink.record import record
-
-I8 = npt.NDArray[np.int64]
 
 LONGEST_PERIOD = 16
 MARGIN = 2  # bytes that a stretch must save by the estimate
@@ -44,7 +43,7 @@ def passes(offset: I8, gap: I8) -> I8 | None:
     next location, negative where the two have nothing to do with one another.
     """
     tokens = _tokens(gap)
-    cost = np.append(0, np.cumsum(_ascending_costs(gap)))
+    cost = append(0, np.cumsum(_ascending_costs(gap)))
     found = []
     for period in range(2, min(LONGEST_PERIOD, len(gap) // 3) + 1):
         stretches = _profitable(_stretches(tokens, period), offset, cost)
@@ -68,11 +67,11 @@ def passes(offset: I8, gap: I8) -> I8 | None:
     return order
 
 
-def _unique(index: I8) -> npt.NDArray[np.uint16]:
+def _unique(index: I8) -> U2:
     return (_UNIQUE + index % _MODULUS).astype(np.uint16)
 
 
-def _tokens(gap: I8) -> npt.NDArray[np.uint16]:
+def _tokens(gap: I8) -> U2:
     """The gaps as small numbers, equal where gaps are: (n,). Odd and huge ones equal none."""
     words = gap >> 3
     odd = np.flatnonzero((gap & (POINTER_SIZE - 1) != 0) | (words < 0) | (words >= _UNIQUE))
@@ -89,17 +88,17 @@ def _ascending_costs(gap: I8) -> I8:
     """
     cost = np.where(gap > 0, 2, 0)
     cost[gap >= 128] = 3
-    same = np.append(False, gap[1:] == gap[:-1]) & (gap > 0)
+    same = append(False, gap[1:] == gap[:-1]) & (gap > 0)
     cost[same] = 0
-    second = same & ~np.append(False, same[:-1])
+    second = same & ~append(False, same[:-1])
     cost[second] = 1
     # A gap behind equal ones that are smaller can be a residual move of their repeat.
-    after = np.append(False, same[:-1]) & ~same & (gap > np.append(0, gap[:-1]))
+    after = append(False, same[:-1]) & ~same & (gap > append(0, gap[:-1]))
     cost[after] -= 1
     return cost
 
 
-def _stretches(tokens: npt.NDArray[np.uint16], period: int) -> _Stretches:
+def _stretches(tokens: U2, period: int) -> _Stretches:
     """The longest stretches of this period, two rounds at least; neighbours may overlap."""
     equal = np.zeros(len(tokens) - period + 2, np.bool_)
     np.equal(tokens[:-period], tokens[period:], out=equal[1:-1])
@@ -121,7 +120,7 @@ def _profitable(stretches: _Stretches, offset: I8, cost: I8) -> _Stretches:
     return _only(rest, _saved(rest, offset, cost) >= MARGIN)
 
 
-def _only(stretches: _Stretches, which: npt.NDArray[np.bool_]) -> _Stretches:
+def _only(stretches: _Stretches, which: Bool) -> _Stretches:
     return _Stretches(stretches.first[which], stretches.count[which], stretches.period[which])
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from pielink.arrays import differences
+from pielink.arraytypes import I8, U1
 from pielink.dyld.errors import DyldInfoError
 from pielink.dyld.ragged import ranges
-
-I8 = npt.NDArray[np.int64]
-U1 = npt.NDArray[np.uint8]
 
 
 def join(strings: Sequence[bytes]) -> tuple[bytes, I8]:
@@ -24,7 +22,7 @@ def join(strings: Sequence[bytes]) -> tuple[bytes, I8]:
     if len(ends) != len(strings):
         name = next(string for string in strings if 0 in string)
         raise DyldInfoError(f"the name {name!r} holds a NUL")
-    return joined, np.diff(ends, prepend=-1)
+    return joined, differences(ends, before=-1)
 
 
 def split(raw: U1, starts: I8, sizes: I8) -> list[bytes]:

@@ -12,19 +12,13 @@ trie cannot take more time or memory than in proportion to its bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-import numpy.typing as npt
 
+from pielink.arraytypes import I8, U8, Bool
 from pielink.dyld import leb128
 from pielink.dyld.errors import DyldInfoError
 from pielink.dyld.ragged import ranges
-
-I8 = npt.NDArray[np.int64]
-U1 = npt.NDArray[np.uint8]
-U8 = npt.NDArray[np.uint64]
-Bools = npt.NDArray[np.bool_]
+from pielink.record import record
 
 MAX_DEPTH = 1 << 14
 MAX_GROWTH = 64
@@ -39,7 +33,7 @@ class Bytes:
         self._nul = _next(self.raw == 0)
         self._last = _next(self.raw < 0x80)
 
-    def refuse(self, bad: Bools, at: I8, message: str) -> None:
+    def refuse(self, bad: Bool, at: I8, message: str) -> None:
         """Raise the error at the first bad offset; bad, at: (n,)."""
         if bad.any():
             raise DyldInfoError(message, offset=int(at[np.flatnonzero(bad)[0]]))
@@ -65,13 +59,13 @@ class Bytes:
         return nul
 
 
-def _next(mask: Bools) -> I8:
+def _next(mask: Bool) -> I8:
     """The place of the first True at or behind each place, the length if there is none: (n,)."""
     places = np.where(mask, np.arange(len(mask)), len(mask))
     return np.minimum.accumulate(places[::-1])[::-1]
 
 
-@dataclass(frozen=True)
+@record
 class Nodes:
     """All nodes, level by level, the root first: (n,) int64 columns.
 
@@ -111,7 +105,7 @@ def read(trie: Bytes) -> Nodes:
     return Nodes(*(np.concatenate(column) for column in zip(*levels, strict=True)))
 
 
-@dataclass(frozen=True)
+@record
 class _Level:
     at: I8
     parent: I8

@@ -16,24 +16,21 @@ smallest that fit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from pielink.arrays import append, classes, differences, without
+from pielink.arraytypes import I8, U1, Bool
 from pielink.dyld import leb128
 from pielink.dyld.ragged import ranges
 from pielink.dyld.strings import join
 from pielink.dyld.writer import Opcodes
-
-I8 = npt.NDArray[np.int64]
-U1 = npt.NDArray[np.uint8]
-Bools = npt.NDArray[np.bool_]
+from pielink.record import record
 
 STRIDE = 32  # bytes compared at a time
 
 
-@dataclass(frozen=True)
+@record
 class Names:
     """Sorted names: all bytes with a NUL behind each name, where each starts, how long it is.
 
@@ -53,21 +50,21 @@ class Names:
         start, length = np.cumsum(sizes) - sizes, sizes - 1
         return Names(raw, start, length, _common(raw, start, length))
 
-    def repeated(self) -> Bools:
+    def repeated(self) -> Bool:
         """True where a name equals the one before: (n,)."""
-        again: Bools = (self.lcp == self.length) & (np.roll(self.length, 1) == self.length)
+        again: Bool = (self.lcp == self.length) & (np.roll(self.length, 1) == self.length)
         again[0] = False
         return again
 
     def without(self, rows: I8) -> Names:
         """The names but for rows, each of which repeats the name before it."""
-        columns = (np.delete(column, rows) for column in (self.start, self.length, self.lcp))
+        columns = (without(column, rows) for column in (self.start, self.length, self.lcp))
         return Names(self.raw, *columns)
 
 
 def _common(raw: U1, start: I8, length: I8) -> I8:
     """Bytes that each name has in common with the one before: (n,), 0 for the first."""
-    padded = np.append(raw, np.zeros(STRIDE, np.uint8))
+    padded = append(raw, np.zeros(STRIDE, np.uint8))
     window = np.lib.stride_tricks.sliding_window_view(padded, STRIDE)
     common = np.zeros(len(start), np.int64)
     open_rows = np.arange(1, len(start))
@@ -84,7 +81,7 @@ def _common(raw: U1, start: I8, length: I8) -> I8:
     return common
 
 
-@dataclass(frozen=True)
+@record
 class _Nodes:
     """Nodes in preorder, (n,) int64 columns, the root first.
 
@@ -124,7 +121,7 @@ def _smaller_before(value: I8) -> I8:
 
     A place hops from candidate to candidate; each hop skips what the candidate skipped.
     """
-    value = np.append(-1, value[1:])
+    value = append(-1, value[1:])
     found = np.maximum(np.arange(len(value)) - 1, 0)
     searching = np.arange(1, len(value))
     while len(searching):
@@ -140,12 +137,12 @@ def _nodes(names: Names) -> _Nodes:
     every, shift = np.arange(n), np.int64(32)
     ends = every << shift | names.length
     parts = _smaller_before(names.lcp) << shift | names.lcp  # at 0: the root
-    keys, node = np.unique(np.concatenate([ends, parts]), return_inverse=True)
+    keys, _, node = classes(np.concatenate([ends, parts]))
     start, depth = keys >> shift, keys & np.int64((1 << 32) - 1)
     name = np.full(len(keys), -1, np.int64)
     name[node[:n]] = every
     parent = np.arange(len(keys)) - 1
-    new = np.flatnonzero(np.diff(start, prepend=0))
+    new = np.flatnonzero(differences(start, before=0))
     parent[new] = node[n + start[new]]
     return _Nodes(start, depth, parent, name)
 
@@ -183,8 +180,8 @@ def _write_children(
     parent = nodes.parent[child]
     size = edge[child] + 1 + reference[child]
     before = np.cumsum(size) - size
-    first = np.flatnonzero(np.diff(parent, prepend=-1))
-    counts = np.diff(first, append=len(parent))
+    first = np.flatnonzero(differences(parent, before=-1))
+    counts = differences(first, end=len(parent))
     place = at[parent] + before - np.repeat(before[first], counts)
     source = names.start[nodes.start[child]] + nodes.depth[parent]
     out[ranges(place, edge[child])] = names.raw[ranges(source, edge[child])]

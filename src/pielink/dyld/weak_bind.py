@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from pielink.arrays import classes, distinct, isin
+from pielink.arraytypes import I8, U4
 from pielink.dyld import bind_writer, bindings
 from pielink.dyld.columns import BIND, LOCATION_MASK, Rows, location_keys
 from pielink.dyld.stream import Opcode
@@ -45,15 +46,15 @@ def encode(rows: Rows, names: Sequence[bytes]) -> bytes:
         binds = binds[bind_writer.unique_locations(binds, key)]
     definitions = np.zeros(int(strong.sum()), BIND)
     definitions["name"], definitions["flags"] = rows["name"][strong], rows["flags"][strong]
-    ordered = np.concatenate([np.unique(definitions), binds])
+    ordered = np.concatenate([distinct(definitions), binds])
     keys = ("addend", "type", "flags")  # stable: locations stay ascending, definitions in front
     order = np.lexsort([*(ordered[key] for key in keys), _ranks(ordered["name"], names)])
     return bind_writer.emit(ordered[order], names, ordinals=False)
 
 
-def _ranks(column: npt.NDArray[np.uint32], names: Sequence[bytes]) -> npt.NDArray[np.int64]:
+def _ranks(column: U4, names: Sequence[bytes]) -> I8:
     """The place of each row's name among all of the column's names in order of bytes: (n,)."""
-    used, index = np.unique(column, return_inverse=True)
+    used, _, index = classes(column)
     by_name = sorted(range(len(used)), key=list(map(names.__getitem__, used.tolist())).__getitem__)
     rank = np.empty(len(used), np.int64)
     rank[by_name] = np.arange(len(used))
@@ -73,7 +74,7 @@ def decode(data: bytes, segment_sizes: Sequence[int] | None = None) -> tuple[Row
     stream = state.stream
     sets_symbol = stream.opcode == macho.BIND_OPCODE_SET_SYMBOL_TRAILING_FLAGS_IMM
     at = np.flatnonzero(sets_symbol & (stream.immediate & STRONG > 0))
-    at = at[~np.isin(state.symbol[at], state.symbol[does])]
+    at = at[~isin(state.symbol[at], state.symbol[does])]
     definitions = np.zeros(len(at), BIND)
     definitions["flags"] = stream.immediate[at]
     definitions["ordinal"] = macho.BIND_SPECIAL_DYLIB_WEAK_LOOKUP

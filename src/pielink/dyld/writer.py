@@ -6,17 +6,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from pielink.arraytypes import I8, U1, ArrayLike, NDArray
 from pielink.dyld import leb128
 from pielink.dyld.ragged import ranges
 from pielink.dyld.strings import join
 from pielink.record import record
 
-I8 = npt.NDArray[np.int64]
-U1 = npt.NDArray[np.uint8]
-Sizes = npt.NDArray[np.signedinteger[Any]]
-Integers = npt.NDArray[np.integer[Any]]
+Sizes = NDArray[np.signedinteger[Any]]
+Integers = NDArray[np.integer[Any]]
 
 
 @record
@@ -55,21 +53,21 @@ class Opcodes:
             out[ranges(text_at, self.text_size)] = np.frombuffer(self.strings, np.uint8)
 
 
-def plain(byte: npt.ArrayLike) -> Opcodes:
+def plain(byte: ArrayLike) -> Opcodes:
     """Opcodes without operands."""
     column = np.asarray(byte).astype(np.uint8)
     none = np.zeros(len(column), np.int64)
     return Opcodes(column, none, none, none, none)
 
 
-def with_uleb(byte: npt.ArrayLike, value: I8, present: npt.ArrayLike = True) -> Opcodes:
+def with_uleb(byte: ArrayLike, value: I8, present: ArrayLike = True) -> Opcodes:
     """Opcodes with one ULEB operand each, where it is present."""
     column = np.asarray(byte).astype(np.uint8)
     none = np.zeros(len(column), np.int64)
     return Opcodes(column, value, np.where(present, leb128.uleb_sizes(value), 0), none, none)
 
 
-def with_strings(byte: npt.ArrayLike, strings: Sequence[bytes]) -> Opcodes:
+def with_strings(byte: ArrayLike, strings: Sequence[bytes]) -> Opcodes:
     """Opcodes followed by a string and a NUL each. Raises DyldInfoError for a NUL in a string."""
     column = np.asarray(byte).astype(np.uint8)
     none = np.zeros(len(column), np.int64)

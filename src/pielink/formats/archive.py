@@ -18,8 +18,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pielink.arraytypes import NDArray
 from pielink.errors import FormatError
 from pielink.formats.bounds import Bytes, as_bytes, c_strings, check_range, records
 from pielink.record import record

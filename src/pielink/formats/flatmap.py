@@ -16,8 +16,8 @@ import sys
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
+from pielink.arraytypes import U1
 from pielink.errors import FormatError
 
 # Mappings start at multiples of this: the largest page size of the systems we run on.
@@ -74,7 +74,7 @@ def padded(size: int) -> int:
 
 def _reserve(
     capacity: int,
-) -> tuple[npt.NDArray[np.uint8], Callable[[int, int, int], None], Callable[[int], None]]:
+) -> tuple[U1, Callable[[int, int, int], None], Callable[[int], None]]:
     """The array, how to place (descriptor, start, size) in it, how to release its first bytes."""
     if sys.platform not in ("linux", "darwin"):
         return _plain(capacity)
@@ -111,7 +111,7 @@ def _reserve(
 
 def _plain(
     capacity: int,
-) -> tuple[npt.NDArray[np.uint8], Callable[[int, int, int], None], Callable[[int], None]]:
+) -> tuple[U1, Callable[[int, int, int], None], Callable[[int], None]]:
     flat = np.zeros(capacity, np.uint8)
 
     def place(descriptor: int, start: int, size: int) -> None:

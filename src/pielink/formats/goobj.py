@@ -30,8 +30,9 @@ import json
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from pielink.arrays import differences
+from pielink.arraytypes import I8, U1, U4
 from pielink.errors import FormatError
 
 MAGIC = b"\0go120ld"
@@ -105,8 +106,8 @@ class GoObject(NamedTuple):
     base: int  # offset of the magic in the flat memory
     flags: int  # OBJ_*
     fingerprint: bytes  # 8 bytes; zeros in objects of the assembler
-    blocks: npt.NDArray[np.int64]  # offsets in the flat memory, shape (19,)
-    counts: npt.NDArray[np.int64]  # entries per block, shape (18,)
+    blocks: I8  # offsets in the flat memory, shape (19,)
+    counts: I8  # entries per block, shape (18,)
 
 
 def read_text_header(view: memoryview, start: int, end: int, name: str) -> TextHeader:
@@ -176,9 +177,7 @@ def _is_word(value: object) -> bool:
     return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
 
 
-def read_object(
-    memory: npt.NDArray[np.uint8], view: memoryview, base: int, end: int, name: str
-) -> GoObject:
+def read_object(memory: U1, view: memoryview, base: int, end: int, name: str) -> GoObject:
     """Check the object proper at memory[base:end] and return where its blocks are.
 
     Raises FormatError for a wrong magic, blocks out of order or bounds, and index blocks that
@@ -194,7 +193,7 @@ def read_object(
         )
     header = np.frombuffer(view, _HEADER, 1, base)[0]
     offsets = header["offsets"].astype(np.int64)
-    sizes = np.diff(offsets)
+    sizes = differences(offsets)
     if offsets[0] < HEADER_SIZE or sizes.min() < 0 or offsets[END] > end - base:
         raise malformed("a block lies outside of the file", name)
     if (sizes % ENTRY_SIZE).any():
@@ -239,7 +238,7 @@ def _check_indices(found: GoObject, view: memoryview) -> None:
         _check_sharing(rows["size"], found)
 
 
-def _check_sharing(sizes: npt.NDArray[np.uint32], found: GoObject) -> None:
+def _check_sharing(sizes: U4, found: GoObject) -> None:
     """Strings that share their bytes would make a small file stand for a huge one."""
     if int(sizes.sum(dtype=np.int64)) > SHARING * int(found.blocks[END] - found.base):
         raise malformed("its strings are larger than the file", found.name)

@@ -13,14 +13,13 @@ Source: loadcgodirectives and setCgoAttr in cmd/link/internal/ld/go.go; cmd/cgo/
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
 from pielink.errors import Problems
 from pielink.program import Program
-from pielink.record import record
+from pielink.record import fresh, mutable, record
 from pielink.tables import ABI0, ABI_INTERNAL, BLOCK_NONPKG_REF, Kind
 
 _ABIS = {"ABI0": ABI0, "ABIInternal": ABI_INTERNAL}
@@ -51,7 +50,7 @@ class Import:
     library: str
 
 
-@dataclass(slots=True)
+@mutable
 class Export:
     """A Go symbol that others see; without `dynamic` only host objects do."""
 
@@ -59,18 +58,18 @@ class Export:
     dynamic: bool = False
 
 
-@dataclass(slots=True)
+@mutable
 class Cgo:
     """All directives, by slot."""
 
-    imports: dict[int, Import] = field(default_factory=dict)
-    imports_by_name: dict[str, Import] = field(default_factory=dict)  # those of host objects, too
-    exports: dict[int, Export] = field(default_factory=dict)
-    host_exports: dict[str, Export] = field(default_factory=dict)  # of host objects: by name
-    export_slots: dict[bytes, int] = field(default_factory=dict)  # static exports by Go name
-    static_imports: set[int] = field(default_factory=set)  # slots that host objects define
-    dylibs: list[str] = field(default_factory=list)  # in the order of first mention
-    ldflags: list[str] = field(default_factory=list)
+    imports: dict[int, Import] = fresh(factory=dict)
+    imports_by_name: dict[str, Import] = fresh(factory=dict)  # those of host objects, too
+    exports: dict[int, Export] = fresh(factory=dict)
+    host_exports: dict[str, Export] = fresh(factory=dict)  # of host objects: by name
+    export_slots: dict[bytes, int] = fresh(factory=dict)  # static exports by Go name
+    static_imports: set[int] = fresh(factory=set)  # slots that host objects define
+    dylibs: list[str] = fresh(factory=list)  # in the order of first mention
+    ldflags: list[str] = fresh(factory=list)
 
 
 def read_directives(program: Program, directives: list[Directive], problems: Problems) -> Cgo:

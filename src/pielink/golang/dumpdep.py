@@ -14,9 +14,9 @@ from heapq import heappop, heappush
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from pielink.arrays import ranges
+from pielink.arraytypes import NDArray
 from pielink.formats import goobj
 from pielink.golang import typedata
 from pielink.golang.inittasks import MAIN_LIST, RUNTIME_LIST, InitTasks
@@ -100,7 +100,7 @@ class _References:
 
     def _records(
         self, entry: I4, index: int, block: int, dtype: np.dtype[np.void]
-    ) -> tuple[I4, npt.NDArray[np.void], list[int]]:
+    ) -> tuple[I4, NDArray[np.void], list[int]]:
         """Records of one block: which of `entry` each belongs to, itself, the slot it refers to."""
         program, data = self.program, self.program.memory.bytes
         row = program.slots.own_object[entry]

@@ -15,13 +15,12 @@ Source: cmd/link/internal/ld/fips140.go.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pielink.digest import hmac_sha256
 from pielink.errors import LinkError, Problem
 from pielink.record import record
 from pielink.tables import U1, Kind, Layout, NewReloc
@@ -89,7 +88,7 @@ def put_sum(image: U1, layout: Layout, rows: FipsRows, object_file: str = "") ->
 
 
 def _sum(hashed: Sequence[bytes]) -> bytes:
-    return hmac.digest(bytes(32), b"".join(hashed), hashlib.sha256)
+    return hmac_sha256(bytes(32), hashed)
 
 
 def _file_range(layout: Layout, start: int, end: int, name: str) -> tuple[int, int]:

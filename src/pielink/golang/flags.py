@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from pielink.errors import LinkError, Problem, UsageError
@@ -22,6 +21,7 @@ from pielink.golang.link_mode import (
     check_link_mode,
 )
 from pielink.options import BuildConfig, BuildMode, LinkOptions
+from pielink.record import fresh, mutable
 
 # Response files may name response files; a cycle ends in an error at this depth.
 RESPONSE_DEPTH = 16
@@ -36,12 +36,12 @@ _RESPONSE_ITEM = re.compile(
 )
 
 
-@dataclass(slots=True)
+@mutable
 class ParsedFlags:
     """The values given on a command line, by flag name, and the words after the flags."""
 
-    values: dict[str, Any] = field(default_factory=dict)
-    arguments: list[str] = field(default_factory=list)
+    values: dict[str, Any] = fresh(factory=dict)
+    arguments: list[str] = fresh(factory=list)
     help: bool = False
 
 

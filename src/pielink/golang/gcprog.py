@@ -20,18 +20,22 @@ Source: GCProg in cmd/link/internal/ld/data.go, cmd/internal/gcprog, internal/ab
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from pielink.arrays import ranges
+from pielink.arrays import (
+    classes,
+    differences,
+    ranges,
+)
+from pielink.arraytypes import Bool
 from pielink.blocks import windows
 from pielink.errors import FormatError, Problems
 from pielink.golang import typedata
 from pielink.golang.funcinfo import file_and_name
 from pielink.golang.sequence import starts
+from pielink.record import fresh, record
 from pielink.tables import I4, I8, U1, Aux, Symbols
 
 if TYPE_CHECKING:
@@ -75,14 +79,14 @@ def _types(program: Program, symbols: Symbols, rows: I4) -> I4:
     return types
 
 
-@dataclass(slots=True)
+@record
 class _Walk:
     """Takes variables apart; collects pointers and repetitions, as words from the start."""
 
     program: Program
     size: int
-    pointers: list[I8] = field(default_factory=list)
-    repeats: list[tuple[I8, I8, I8]] = field(default_factory=list)  # at, words, times
+    pointers: list[I8] = fresh(factory=list)
+    repeats: list[tuple[I8, I8, I8]] = fresh(factory=list)  # at, words, times
 
     def events(self, offset: I8, types: I4) -> tuple[I8, I8, I8, I8]:
         """(pointers, and of repetitions: where, how many words, how many times), unsorted."""
@@ -99,7 +103,7 @@ class _Walk:
 
     def _level(self, offset: I8, types: I4) -> tuple[I8, I4]:
         """Take apart variables at `offset`; return the arrays' elements and structs' fields."""
-        unique, back = np.unique(types, return_inverse=True)
+        unique, _, back = classes(types)
         kind = typedata.kinds(self.program, unique)
         end = offset + self._word(unique, POINTER_BYTES)[back]
         if (offset < 0).any() or (end <= offset).any() or (end > self.size).any():
@@ -113,7 +117,7 @@ class _Walk:
         field_at, inner = self._structs(offset, back, unique, is_struct)
         return np.concatenate([at, field_at]), np.concatenate([element, inner])
 
-    def _masks(self, offset: I8, back: I8, unique: I4, chosen: npt.NDArray[np.bool_]) -> None:
+    def _masks(self, offset: I8, back: I8, unique: I4, chosen: Bool) -> None:
         """Types with a mask: a pointer for each bit that is set."""
         slots, memory = self.program.slots, self.program.memory.bytes
         group, item = _pick(chosen, back)
@@ -133,9 +137,7 @@ class _Walk:
         is_set = (byte >> (bit % 8).astype(np.uint8)) & 1 != 0
         self.pointers.append((offset[item][owner] // WORD + bit)[is_set])
 
-    def _arrays(
-        self, offset: I8, back: I8, unique: I4, chosen: npt.NDArray[np.bool_]
-    ) -> tuple[I8, I4]:
+    def _arrays(self, offset: I8, back: I8, unique: I4, chosen: Bool) -> tuple[I8, I4]:
         """One element of each array, and a repetition for the others."""
         group, item = _pick(chosen, back)
         types = unique[chosen]
@@ -153,9 +155,7 @@ class _Walk:
         self.repeats.append((after, words, length[group][many] - 1))
         return offset[item], element[group]
 
-    def _structs(
-        self, offset: I8, back: I8, unique: I4, chosen: npt.NDArray[np.bool_]
-    ) -> tuple[I8, I4]:
+    def _structs(self, offset: I8, back: I8, unique: I4, chosen: Bool) -> tuple[I8, I4]:
         """The fields with pointers."""
         slots = self.program.slots
         group, item = _pick(chosen, back)
@@ -197,7 +197,7 @@ class _Walk:
         return typedata.malformed(self.program, int(slot), why)
 
 
-def _pick(chosen: npt.NDArray[np.bool_], back: I8) -> tuple[I8, I8]:
+def _pick(chosen: Bool, back: I8) -> tuple[I8, I8]:
     """(which of the chosen types, which item) for all items whose type is chosen."""
     number = np.cumsum(chosen) - 1
     item = np.flatnonzero(chosen[back])
@@ -238,7 +238,7 @@ def _write(cut: I8, period: I8, times: I8, ones: I8) -> bytes:
 
     `ones` are the positions of the literal bits that are set.
     """
-    bits = np.diff(cut, prepend=0)
+    bits = differences(cut, before=0)
     chunks = -(-bits // LONGEST_LITERAL)
     number, run = ranges(np.zeros(len(cut), np.int64), chunks)
     length = np.minimum(bits[run] - LONGEST_LITERAL * number, LONGEST_LITERAL)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pielink.arrays import classes
 from pielink.tables import I4, I8
 
 INSERTION_LIMIT = 12  # up to here ranges are sorted by insertion
@@ -36,8 +37,8 @@ class _Sorter:
     def __init__(self, keys: I8) -> None:
         self.key = keys.copy()
         self.item = np.arange(len(keys), dtype=np.int32)
-        _, inverse, count = np.unique(keys, return_inverse=True, return_counts=True)
-        self.tied = (count > 1)[inverse]  # by element, not by position
+        inverse = classes(keys)[2]
+        self.tied = (np.bincount(inverse) > 1)[inverse]  # by element, not by position
 
     def swap(self, i: int, j: int) -> None:
         """Exchange two positions."""

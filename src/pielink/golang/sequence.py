@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from pielink.arraytypes import NDArray
 from pielink.tables import I8
 
 
-def interleave(count: int, parts: Sequence[tuple[npt.NDArray[Any], npt.NDArray[Any]]]) -> I8:
+def interleave(count: int, parts: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> I8:
     """Merge lists per owner: for each owner 0 .. count - 1, its values of each part in turn.
 
     A part is (owner, value), with ascending owners. The result has the values alone, int64.
@@ -27,7 +27,7 @@ def interleave(count: int, parts: Sequence[tuple[npt.NDArray[Any], npt.NDArray[A
     return merged
 
 
-def first_seen(ids: npt.NDArray[np.integer], limit: int) -> I8:
+def first_seen(ids: NDArray[np.integer], limit: int) -> I8:
     """The different values of `ids`, all in 0 .. limit - 1, in order of first appearance."""
     first = np.empty(limit, np.int32)
     order = np.arange(len(ids), dtype=np.int32)
@@ -36,7 +36,7 @@ def first_seen(ids: npt.NDArray[np.integer], limit: int) -> I8:
     return new
 
 
-def starts(sizes: npt.NDArray[np.integer]) -> I8:
+def starts(sizes: NDArray[np.integer]) -> I8:
     """Where each piece begins if pieces of these sizes follow one another."""
     ends = np.cumsum(sizes, dtype=np.int64)
     result: I8 = ends - sizes
@@ -51,7 +51,7 @@ def round_up(value: Any, multiple: Any) -> Any:
 MAX_DATA_ALIGN = 32  # amd64 and arm64: no symbol is aligned further by its size alone
 
 
-def alignment(size: I8, align: npt.NDArray[np.integer]) -> I8:
+def alignment(size: I8, align: NDArray[np.integer]) -> I8:
     """The alignment of data symbols in bytes: what the object says, or else what the size asks.
 
     The latter is the largest power of two that is at most `size`, and at most MAX_DATA_ALIGN.

@@ -18,7 +18,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from pielink.arrays import ranges
+from pielink.arrays import (
+    classes,
+    differences,
+    ranges,
+)
 from pielink.errors import FormatError
 from pielink.record import record
 from pielink.tables import (
@@ -66,7 +70,7 @@ def stack_graph(
     is_table = auxes.type == Aux.PCSP
     table_of[auxes.owner[is_table]] = auxes.target[is_table]
     functions = np.flatnonzero(nosplit & (table_of > 0)).astype(np.int32)
-    tables, table_index = np.unique(table_of[functions], return_inverse=True)
+    tables, _, table_index = classes(table_of[functions])
     depths = _pcsp_spans(memory, symbols, tables)
     own = np.zeros(len(symbols), np.int64)
     own[functions] = depths.largest[table_index]
@@ -147,7 +151,7 @@ def _varints(data: U1) -> tuple[I8, I8, I8]:
     The last byte of `data` must end a varint. Values of more than 5 bytes come out wrong.
     """
     end = np.flatnonzero(data < 0x80)
-    length = np.diff(end, prepend=-1)
+    length = differences(end, before=-1)
     start = end - length + 1
     place = np.minimum(np.arange(len(data)) - np.repeat(start, length), 4)
     parts = (data & 0x7F).astype(np.int64) << 7 * place

@@ -17,8 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pielink.arraytypes import NDArray
 from pielink.inspect.columns import BIND_ROW, REBASE, BindRows, Columns, StreamError
 
 HEADER = np.dtype(

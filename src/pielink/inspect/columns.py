@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pielink.arraytypes import NDArray
 from pielink.errors import FormatError
 
 Columns: TypeAlias = NDArray[Any]  # a structured array

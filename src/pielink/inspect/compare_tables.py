@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pielink.arraytypes import NDArray
 from pielink.errors import FormatError
 from pielink.formats import macho
 from pielink.inspect.columns import WEAK_IMPORT, Columns

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pielink.arraytypes import NDArray
 from pielink.errors import FormatError
 from pielink.formats import macho
 from pielink.inspect import chains, opcodes, trie

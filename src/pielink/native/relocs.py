@@ -14,8 +14,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from pielink.arraytypes import NDArray
 from pielink.errors import FormatError
 from pielink.formats import macho
 from pielink.native import atoms as atoms_pass
@@ -136,7 +136,7 @@ def _check_inside(host: Host, atoms: Atoms, raw: HostRelocs, atom: I4, end: I8) 
         _refuse(host, raw, end > atoms.size[atom], "reaches over the end of its subsection")
 
 
-def _at(column: npt.NDArray[Any], rows: I4) -> npt.NDArray[Any]:
+def _at(column: NDArray[Any], rows: I4) -> NDArray[Any]:
     """Return column[rows]; 0 for a column without rows (all rows are NONE then)."""
     return column[rows] if len(column) else np.zeros(len(rows), column.dtype)
 

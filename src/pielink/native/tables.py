@@ -21,14 +21,14 @@ from __future__ import annotations
 from enum import IntEnum, IntFlag
 
 import numpy as np
-import numpy.typing as npt
 
+from pielink.arraytypes import NDArray
 from pielink.formats.machobj import MachObject
 from pielink.record import record
 from pielink.tables import I4, I8, U1, U2, U4, Bool
 
 NONE = -1
-Names16 = npt.NDArray[np.bytes_]  # 16 bytes, NUL-padded: segment and section names
+Names16 = NDArray[np.bytes_]  # 16 bytes, NUL-padded: segment and section names
 
 
 @record

@@ -26,8 +26,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from pielink.arraytypes import NDArray
 from pielink.errors import FormatError, LinkError, Problem
 from pielink.native import atoms as atoms_pass
 from pielink.native.ehframe import Frames
@@ -153,7 +153,7 @@ def live(entries: UnwindEntries, live_atoms: Bool) -> UnwindEntries:
     return UnwindEntries(*(getattr(entries, column)[rows] for column in fields(entries)))
 
 
-def personalities(entries: UnwindEntries) -> tuple[I4, npt.NDArray[np.int64]]:
+def personalities(entries: UnwindEntries) -> tuple[I4, I8]:
     """Number the personality functions that compact entries use: each needs a GOT slot.
 
     Returns (index of each row, 0 for none, counting from 1; shape (n, 3) of the distinct ones:
@@ -204,7 +204,7 @@ def place(
     return FunctionRanges(start, start + entries.length, encoding, lsda)
 
 
-def encode(functions: FunctionRanges, personality_slots: npt.NDArray[Any]) -> bytes:
+def encode(functions: FunctionRanges, personality_slots: NDArray[Any]) -> bytes:
     """Return the contents of `__unwind_info` (alignment 4); b"" without functions.
 
     `personality_slots` are the addresses of the GOT slots, from the header, in index order. The

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pielink.arrays import classes, split
 from pielink.golang.gosort import go_sort
 from pielink.golang.sequence import alignment
 from pielink.golang.typedata import string_ranks, type_strings
@@ -38,8 +39,8 @@ def arrange(program: Program, symbols: Symbols, special: Bool, zerobase: int) ->
     size[symbols.kind[rows] >= Kind.FIRST_HOST_SECTION] = 0  # their order means something
     order = np.argsort(symbols.kind[rows].astype(np.int64) << 40 | size, kind="stable")
     rows = rows[order]
-    kinds, start = np.unique(symbols.kind[rows], return_index=True)
-    found = dict(zip(kinds.tolist(), np.split(rows, start[1:]), strict=True))
+    kinds, start, _ = classes(symbols.kind[rows])
+    found = dict(zip(kinds.tolist(), split(rows, start[1:]), strict=True))
     for fixed in (Kind.PCLNTAB,):
         found = {k: np.sort(r) if k == fixed else r for k, r in found.items()}
     align = alignment(symbols.size, symbols.align)

@@ -12,10 +12,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pielink import dyld
 from pielink.arch import amd64
+from pielink.arraytypes import NDArray
 from pielink.dyld import BIND, REBASE, DyldInfoError
 from pielink.errors import LinkError, Problem
 from pielink.formats import macho
@@ -108,7 +108,7 @@ def words(image: U1, position: I8) -> U8:
     return result
 
 
-def rebase_rows(fixups: Fixups, segments: Segments) -> npt.NDArray[Any]:
+def rebase_rows(fixups: Fixups, segments: Segments) -> NDArray[Any]:
     """The rebases as `pielink.dyld.REBASE` rows."""
     rows = np.zeros(len(fixups.rebase_address), REBASE)
     rows["segment"], rows["offset"] = locate(segments, fixups.rebase_address)
@@ -116,21 +116,21 @@ def rebase_rows(fixups: Fixups, segments: Segments) -> npt.NDArray[Any]:
     return rows
 
 
-def bind_rows(fixups: Fixups, segments: Segments, imports: Imports) -> npt.NDArray[Any]:
+def bind_rows(fixups: Fixups, segments: Segments, imports: Imports) -> NDArray[Any]:
     """The binds as `pielink.dyld.BIND` rows; names are indices into `imports.name`."""
     rows = _bind_rows(fixups.bind_address, fixups.bind_symbol, segments, imports)
     rows["addend"] = fixups.bind_addend
     return rows
 
 
-def lazy_rows(stubs: Stubs, layout: Layout, imports: Imports) -> npt.NDArray[Any]:
+def lazy_rows(stubs: Stubs, layout: Layout, imports: Imports) -> NDArray[Any]:
     """The binds of lazy stubs, one row for each in order, as `pielink.dyld.BIND` rows."""
     start = layout.address[stubs.pointer_symbol]
     address = start + np.arange(len(stubs.stubs)) * amd64.POINTER_SIZE
     return _bind_rows(address, stubs.stubs, layout.segments, imports)
 
 
-def _bind_rows(address: I8, symbol: I4, segments: Segments, imports: Imports) -> npt.NDArray[Any]:
+def _bind_rows(address: I8, symbol: I4, segments: Segments, imports: Imports) -> NDArray[Any]:
     rows = np.zeros(len(address), BIND)
     rows["segment"], rows["offset"] = locate(segments, address)
     entry = np.searchsorted(imports.symbol, symbol)
@@ -140,7 +140,7 @@ def _bind_rows(address: I8, symbol: I4, segments: Segments, imports: Imports) ->
     return rows
 
 
-def export_rows(exports: Exports, layout: Layout) -> npt.NDArray[Any]:
+def export_rows(exports: Exports, layout: Layout) -> NDArray[Any]:
     """What dyld may find, as `pielink.dyld.EXPORT` rows; names are indices into `exports.name`."""
     name = np.flatnonzero(exports.dynamic)
     rows = np.zeros(len(name), dyld.EXPORT)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from pielink.arrays import append
 from pielink.errors import Problems
 from pielink.golang.cgo import Export
 from pielink.options import LinkOptions
@@ -65,7 +66,7 @@ def exports(
     if options.export_dynamic:
         shown = visible(program.memory, program.objects, symbols, layout)
         shown &= ~symbols.local & (symbols.version != STATIC)
-        rows = np.append(rows, np.flatnonzero(shown))
+        rows = append(rows, np.flatnonzero(shown))
     for row in rows.tolist():
         found.setdefault(shown_name(program, symbols, row), (row, True))
     return Exports(

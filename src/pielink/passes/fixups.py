@@ -20,6 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from pielink.arch import amd64
+from pielink.arrays import append, classes
 from pielink.errors import Problems
 from pielink.formats import macho
 from pielink.passes.stubs import Stubs, stubs_at_first_call, stubs_at_load
@@ -161,7 +162,7 @@ def is_text(kind: U1) -> Bool:
 
 def _first_uses(targets: I4) -> I4:
     """The distinct targets, in the order of their first occurrence."""
-    distinct, first = np.unique(targets, return_index=True)
+    distinct, first, _ = classes(targets)
     return distinct[np.argsort(first, kind="stable")]
 
 
@@ -259,10 +260,10 @@ def _pointers(symbols: Symbols, relocs: Relocs, used: I4, made: Stubs, pie: bool
     return Pointers(
         rebase_symbol=relocs.owner[rebase],
         rebase_offset=relocs.offset[rebase],
-        bind_symbol=np.append(relocs.owner[bind], np.full(len(got), made.got_symbol, np.int32)),
-        bind_offset=np.append(relocs.offset[bind], entry_offset),
-        bind_target=np.append(relocs.target[bind], got),
-        bind_addend=np.append(relocs.addend[bind], np.zeros(len(got), np.int64)),
+        bind_symbol=append(relocs.owner[bind], np.full(len(got), made.got_symbol, np.int32)),
+        bind_offset=append(relocs.offset[bind], entry_offset),
+        bind_target=append(relocs.target[bind], got),
+        bind_addend=append(relocs.addend[bind], np.zeros(len(got), np.int64)),
     )
 
 
@@ -288,7 +289,7 @@ def _check_writable(
     memory: Memory, symbols: Symbols, holder: I4, offset: I4, layout: Layout
 ) -> None:
     protection = layout.segments.initprot[layout.sections.segment]
-    writable = np.append(False, protection & macho.VM_PROT_WRITE != 0)[layout.section[holder]]
+    writable = append(False, protection & macho.VM_PROT_WRITE != 0)[layout.section[holder]]
     problems = Problems()
     for row in np.flatnonzero(~writable).tolist():
         problems.add(

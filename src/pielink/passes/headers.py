@@ -11,13 +11,13 @@ The order of the load commands is that of cmd/link/internal/ld/macho.go (machowr
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from pielink.arch import amd64
+from pielink.arraytypes import DTypeLike, NDArray
+from pielink.digest import sha256
 from pielink.errors import LinkError, Problem
 from pielink.formats import macho
 from pielink.golang.sequence import round_up
@@ -174,7 +174,7 @@ def _entry_point(about: Description) -> bytes:
     )
 
 
-def command(dtype: npt.DTypeLike, number: int, tail: bytes = b"", /, **values: Any) -> bytes:
+def command(dtype: DTypeLike, number: int, tail: bytes = b"", /, **values: Any) -> bytes:
     """One load command: the structure, then `tail`."""
     record = np.zeros((), dtype)
     for name, value in {"cmd": number, "cmdsize": record.nbytes + len(tail), **values}.items():
@@ -182,7 +182,7 @@ def command(dtype: npt.DTypeLike, number: int, tail: bytes = b"", /, **values: A
     return record.tobytes() + tail
 
 
-def path_command(dtype: npt.DTypeLike, number: int, path: str) -> bytes:
+def path_command(dtype: DTypeLike, number: int, path: str) -> bytes:
     """A load command whose field `name` is the offset of the C string behind the structure."""
     start = np.dtype(dtype).itemsize
     name = path.encode() + b"\0"
@@ -211,7 +211,7 @@ def segment_commands(layout: Layout) -> list[bytes]:
     return result
 
 
-def _section_records(layout: Layout) -> npt.NDArray[Any]:
+def _section_records(layout: Layout) -> NDArray[Any]:
     sections = layout.sections
     records = np.zeros(len(sections.name), macho.SECTION_64)
     records["sectname"] = [n.encode() for n in sections.name]
@@ -330,14 +330,10 @@ def uuid_of(kind: str, build_id: str, parts: list[bytes | memoryview]) -> bytes 
     if kind == "none":
         return None
     if kind == "gobuildid":
-        digest = hashlib.sha256(build_id.encode("utf-8", "surrogateescape"))
+        parts = [build_id.encode("utf-8", "surrogateescape")]
     elif kind.startswith("0x") and len(kind) >= 2 + 2 * 16:
         return bytes.fromhex(kind[2:])
-    else:
-        digest = hashlib.sha256()
-        for part in parts:
-            digest.update(part)
-    value = bytearray(digest.digest()[:16])
+    value = bytearray(sha256(parts)[:16])
     value[0] ^= 0xFF  # as Go's tool chain does, so that its hashes are not mistaken for SHA-256
     value[6] = value[6] & 0x0F | 0x30  # version 3, a hash of a name
     value[8] = value[8] & 0x3F | 0x80  # variant 1

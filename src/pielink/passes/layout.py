@@ -8,8 +8,6 @@ in cmd/link/internal/ld/data.go, asmbMacho in ld/macho.go.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from pielink.arch import amd64
@@ -19,7 +17,7 @@ from pielink.golang.sections import DATA, DATA_CONST, TEXT, SectionPlan
 from pielink.golang.sequence import round_up
 from pielink.passes.arrange import Arrangement
 from pielink.passes.text import place
-from pielink.record import record
+from pielink.record import mutable, record
 from pielink.tables import I4, I8, U1, Kind, Layout, Sections, Segments, Symbols
 
 _READ, _WRITE, _EXECUTE = macho.VM_PROT_READ, macho.VM_PROT_WRITE, macho.VM_PROT_EXECUTE
@@ -41,7 +39,7 @@ _ZERO_FILL = (macho.S_ZEROFILL, macho.S_THREAD_LOCAL_ZEROFILL)
 _LIMIT = 2_000_000_000  # bytes of a section: 32-bit offsets must reach everything
 
 
-@dataclass(slots=True)
+@mutable
 class Placed:
     """One section with its symbols, relative to the start of its segment's data."""
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pielink.arrays import append, differences
 from pielink.formats import goobj
 from pielink.passes.read import Inputs
 from pielink.tables import (
@@ -120,7 +121,7 @@ def _slots(inputs: Inputs, objects: Objects, first: I4, counts: I8) -> tuple[Slo
     column["reloc_start"][:] = np.cumsum(column["reloc_count"]) - column["reloc_count"]
     _check_versions(column["version"], objects, first)
     kind = _kind_column(column.pop("kind"), objects, first)
-    owner = np.repeat(np.arange(len(first) - 1, dtype=np.int32), np.diff(first))
+    owner = np.repeat(np.arange(len(first) - 1, dtype=np.int32), differences(first))
     slots = Slots(
         **column,
         canon=np.arange(total, dtype=np.int32),
@@ -165,7 +166,7 @@ def _read_indices(inputs: Inputs, at: I8, column: dict[str, Any]) -> list[_Run]:
 def _index(inputs: Inputs, at: I8, block: int, count: int) -> tuple[I8, I8]:
     """An index block: `count` starts and the end, and the differences."""
     index = np.frombuffer(inputs.view, "<u4", count + 1, int(at[block])).astype(np.int64)
-    return index, np.diff(index)
+    return index, differences(index)
 
 
 def _kept_runs(start: I8, count: I8, base: int) -> list[_Run]:
@@ -177,8 +178,8 @@ def _kept_runs(start: I8, count: I8, base: int) -> list[_Run]:
     if not len(rows):
         return []
     begin, end = start[rows], start[rows] + count[rows]
-    heads = np.flatnonzero(np.append(True, begin[1:] != end[:-1]))
-    tails = np.append(heads[1:], len(rows)) - 1
+    heads = np.flatnonzero(append(True, begin[1:] != end[:-1]))
+    tails = append(heads[1:], len(rows)) - 1
     size = goobj.RELOC.itemsize
     return [
         _Run(base + size * b, e - b)
@@ -211,7 +212,7 @@ def _check_versions(version: U2, objects: Objects, first: I4) -> None:
 
 
 def _block_column(first: I4, counts: I8) -> U1:
-    blocks = np.tile(np.arange(5, dtype=np.uint8), (len(counts), 1))
+    blocks = np.repeat(np.arange(5, dtype=np.uint8)[None], len(counts), axis=0)
     sizes = counts[:, goobj.SYMDEF : goobj.NONPKGREF + 1].copy()
     sizes[0, 0] = first[1]
     return np.repeat(blocks.ravel(), sizes.ravel())

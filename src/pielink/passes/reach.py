@@ -32,7 +32,14 @@ from enum import IntEnum
 
 import numpy as np
 
-from pielink.arrays import among, distinct, ranges
+from pielink.arrays import (
+    among,
+    append,
+    classes,
+    differences,
+    distinct,
+    ranges,
+)
 from pielink.errors import LinkError, Problem
 from pielink.golang import typedata
 from pielink.golang.inittasks import InitTasks, init_tasks
@@ -320,7 +327,7 @@ class _Methods:
             )
         names = typedata.relocation_target(self.program, interfaces, offsets)
         types = typedata.relocation_target(self.program, interfaces, offsets + 4)
-        self.called = distinct(np.append(self.called, self.signatures(names, types)))
+        self.called = distinct(append(self.called, self.signatures(names, types)))
 
     def call_by_name(self, slots: I4) -> None:
         """Note calls of the methods whose names are the contents of these symbols."""
@@ -362,8 +369,8 @@ class _Methods:
 
     def check_records(self, row: I8, source: I4) -> None:
         """Each type must have one method record per three relocations, where they point."""
-        first = np.flatnonzero(np.diff(source, prepend=-1))
-        count = np.diff(first, append=len(source))
+        first = np.flatnonzero(differences(source, before=-1))
+        count = differences(first, end=len(source))
         start, expected = typedata.methods(self.program, source[first])
         place = np.arange(len(row)) - np.repeat(first, count)
         wanted = np.repeat(start, count) + typedata.METHOD_SIZE * place + 4
@@ -374,7 +381,7 @@ class _Methods:
 
     def signatures(self, names: I4, types: I4) -> I8:
         """The signatures of methods with these name symbols and types."""
-        symbols, place = np.unique(names, return_inverse=True)
+        symbols, _, place = classes(names)
         fresh = symbols[self.number_of_symbol.take(symbols) < 0]
         texts = typedata.names(self.program, fresh)
         self.number_of_symbol[fresh] = [self.number(text) for text in texts]

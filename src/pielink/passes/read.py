@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pielink.errors import FormatError, LinkError, Problem, Problems
@@ -19,6 +18,7 @@ from pielink.formats.importcfg import ImportConfig, read_importcfg
 from pielink.golang.cgo import Directive
 from pielink.golang.release import Release, release_of
 from pielink.options import LinkOptions
+from pielink.record import fresh, mutable, record
 from pielink.tables import Memory
 
 # Room in the flat memory for what the linker itself makes; costs address space, not memory.
@@ -30,7 +30,7 @@ _REDO = "compile the package anew (go clean -cache, go build)"
 _MACHO_MAGICS = (b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 
 
-@dataclass(slots=True)
+@mutable
 class Library:
     """One archive: a package, who asked for it, and what it imports."""
 
@@ -38,7 +38,7 @@ class Library:
     file: str
     importer: str  # package that named it first
     fingerprint: bytes = bytes(8)  # of the package's export data; zeros: not known yet
-    imports: list[int] = field(default_factory=list)  # rows in the list of libraries
+    imports: list[int] = fresh(factory=list)  # rows in the list of libraries
     is_main: bool = False
 
 
@@ -51,7 +51,7 @@ class HostMember(NamedTuple):
     size: int
 
 
-@dataclass(slots=True)
+@record
 class Inputs:
     """Everything that was read. Lists are in load order."""
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from pielink.arch import amd64
 from pielink.arch.amd64 import Formula
+from pielink.arrays import append, isin
 from pielink.blocks import copy_ranges, windows
 from pielink.errors import Problems
 from pielink.formats import macho
@@ -125,7 +126,7 @@ def applied(inputs: Inputs) -> tuple[I4, I8, U1]:
     known &= (relocs.type[rows] < Reloc.DELTA) | (symbols.slot[owner] == 0)  # not from Go objects
     for i in np.flatnonzero(~known).tolist():
         _report(inputs, problems, int(rows[i]), "internal linking knows no relocation of this type")
-    for i in np.flatnonzero(~np.isin(size, (1, 2, 4, 8))).tolist():
+    for i in np.flatnonzero(~isin(size, (1, 2, 4, 8))).tolist():
         _report(inputs, problems, int(rows[i]), f"{size[i]} is not a width that can be relocated")
     problems.raise_if_any()
     base = np.zeros(len(symbols), np.int64)
@@ -148,7 +149,7 @@ def _values(inputs: Inputs, rows: I4, slide: int) -> I8:
     place = address.take(relocs.owner[rows[at]]) + relocs.offset[rows[at]]
     value[at] -= place + relocs.size[rows[at]]
     at = np.flatnonzero(formula == Formula.SECTION_OFFSET)
-    value[at] -= np.append(0, layout.sections.address + slide)[layout.section[target[at]]]
+    value[at] -= append(0, layout.sections.address + slide)[layout.section[target[at]]]
     at = np.flatnonzero(formula == Formula.TARGET_SIZE)
     value[at] = addend[at] + symbols.size[target[at]]
     at = np.flatnonzero(formula == Formula.CONSTANT)
@@ -168,7 +169,7 @@ def _values(inputs: Inputs, rows: I4, slide: int) -> I8:
 def _tlv_template(layout: Layout) -> int:
     """The address at which the initial values of thread-locals begin."""
     kinds = layout.sections.flags & macho.SECTION_TYPE
-    template = np.isin(kinds, (macho.S_THREAD_LOCAL_REGULAR, macho.S_THREAD_LOCAL_ZEROFILL))
+    template = isin(kinds, (macho.S_THREAD_LOCAL_REGULAR, macho.S_THREAD_LOCAL_ZEROFILL))
     return int(layout.sections.address[template].min(initial=1 << 62))
 
 
@@ -192,7 +193,7 @@ def _check_range(inputs: Inputs, rows: I4, value: I8) -> None:
         wide = (relocs.size[rows] == width) & ((value < -half) | (value >= half))
         at = np.flatnonzero(wide)
         # Distances and addresses are sign-extended by the CPU; other values may use all the bits.
-        signed = np.isin(relocs.type[rows[at]], (Reloc.CALL, Reloc.PCREL, Reloc.ADDR))
+        signed = isin(relocs.type[rows[at]], (Reloc.CALL, Reloc.PCREL, Reloc.ADDR))
         wrong[at[signed | (value[at] < 0) | (value[at] >= 2 * half)]] = True
     problems = Problems()
     for i in np.flatnonzero(wrong).tolist():

@@ -10,7 +10,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from pielink.arrays import first_equal
+from pielink.arrays import (
+    classes,
+    differences,
+    first_equal,
+    isin,
+    split,
+)
 from pielink.errors import Problems
 from pielink.formats import goobj
 from pielink.golang.linkname import check_linknames
@@ -168,7 +174,7 @@ def _take_largest(slots: Slots, members: I4, canonical: I4) -> None:
     if not len(larger):
         return
     order = larger[np.lexsort((slots.order[members[larger]], -slots.size[members[larger]]))]
-    groups, at = np.unique(canonical[order], return_index=True)
+    groups, at, _ = classes(canonical[order])
     _overwrite(slots, groups, members[order[at]])
 
 
@@ -193,7 +199,7 @@ def _merge_named(inputs: Inputs, loaded: Loaded, options: LinkOptions, problems:
     group = _verified(memory, names, slots, members, hashes(memory, *names, slots.version[members]))
     slots.canon[members] = members[group]
     _choose_definitions(inputs, loaded, options, members, group, problems)
-    shadowed = np.setdiff1d(package, members, assume_unique=True)
+    shadowed = package[~isin(package, members)]
     heads = members[group == np.arange(len(members))]
     found: I4 = np.concatenate([heads, shadowed])
     return found
@@ -245,7 +251,7 @@ def _choose_definitions(
     _take_largest(slots, rows[easy], members[of[easy]])
     hard, hard_of = rows[~easy], of[~easy]
     order = np.argsort(hard_of, kind="stable")
-    for part in np.split(hard[order], np.flatnonzero(np.diff(hard_of[order])) + 1):
+    for part in split(hard[order], np.flatnonzero(differences(hard_of[order])) + 1):
         if len(part):
             _fold(inputs, loaded, part.tolist(), problems)
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 from pielink.arch import amd64
+from pielink.arrays import append
 from pielink.errors import LinkError, Problem
 from pielink.record import record
 from pielink.tables import (
@@ -91,7 +92,7 @@ def stubs_at_first_call(got: I4, stubs: I4, first: int) -> Stubs:
 
     `first` is the row that the first new symbol will have.
     """
-    result = Stubs(np.append(got, np.int32(first + 5)), stubs, first, [], lazy=True)
+    result = Stubs(append(got, np.int32(first + 5)), stubs, first, [], lazy=True)
     entries = np.arange(len(stubs))
     targets = amd64.HELPER_HEADER_SIZE + entries * amd64.HELPER_ENTRY_SIZE
     pointers = NewSymbol(
@@ -162,10 +163,10 @@ def with_binder(imports: Imports, stubs: Stubs) -> Imports:
         message = f"-bind=lazy needs {amd64.LIBSYSTEM}, which this program does not load"
         raise LinkError([Problem(f"{message}: use -bind=now")])
     return Imports(
-        symbol=np.append(imports.symbol, np.int32(stubs.binder)),
+        symbol=append(imports.symbol, np.int32(stubs.binder)),
         name=[*imports.name, BINDER.encode()],
-        ordinal=np.append(imports.ordinal, np.int32(imports.dylibs.index(amd64.LIBSYSTEM) + 1)),
-        weak=np.append(imports.weak, False),
+        ordinal=append(imports.ordinal, np.int32(imports.dylibs.index(amd64.LIBSYSTEM) + 1)),
+        weak=append(imports.weak, False),
         dylibs=imports.dylibs,
     )
 

@@ -18,9 +18,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pielink.arch import amd64
+from pielink.arrays import isin
+from pielink.arraytypes import NDArray
 from pielink.blocks import copy_ranges
 from pielink.formats import macho
 from pielink.formats.goobj import OBJ_FROM_ASSEMBLY
@@ -94,7 +95,7 @@ class Exports:
 class SymbolTable:
     """What LC_SYMTAB and LC_DYSYMTAB describe."""
 
-    entries: npt.NDArray[Any]  # macho.NLIST_64
+    entries: NDArray[Any]  # macho.NLIST_64
     strings: bytes
     indirect: U4  # index in `entries` of the symbol of each stub and each symbol pointer
     local_count: int
@@ -145,7 +146,7 @@ def symtab(
     )
 
 
-def _exported(layout: Layout, exports: Exports, start: int) -> tuple[npt.NDArray[Any], bytes]:
+def _exported(layout: Layout, exports: Exports, start: int) -> tuple[NDArray[Any], bytes]:
     """The entries of exported symbols, and their names, which begin at `start` of the strings."""
     by_name = sorted(range(len(exports.name)), key=exports.name.__getitem__)
     strings, offset = _join([exports.name[i] for i in by_name], start)
@@ -153,7 +154,7 @@ def _exported(layout: Layout, exports: Exports, start: int) -> tuple[npt.NDArray
     return _defined(layout, exports.symbol[by_name], offset, kind[by_name]), strings
 
 
-def _undefined(imports: Imports, start: int) -> tuple[npt.NDArray[Any], I4, bytes]:
+def _undefined(imports: Imports, start: int) -> tuple[NDArray[Any], I4, bytes]:
     """The entries of dylib symbols, the row in Symbols of each, and their names."""
     by_name = sorted(range(len(imports.name)), key=imports.name.__getitem__)
     strings, offset = _join([imports.name[i] for i in by_name], start)
@@ -166,7 +167,7 @@ def _undefined(imports: Imports, start: int) -> tuple[npt.NDArray[Any], I4, byte
 def visible(memory: Memory, objects: Objects, symbols: Symbols, layout: Layout) -> Bool:
     """Which symbols of the image belong into its symbol table."""
     made = symbols.slot == 0
-    merged = np.isin(symbols.kind, MERGED_KINDS) & ~made
+    merged = isin(symbols.kind, MERGED_KINDS) & ~made
     assembly = (objects.flags & OBJ_FROM_ASSEMBLY)[symbols.object] != 0
     file_local = (symbols.version == STATIC) & ~assembly & ~made
     first = memory.bytes[symbols.name_offset]
@@ -180,7 +181,7 @@ def visible(memory: Memory, objects: Objects, symbols: Symbols, layout: Layout) 
     return result
 
 
-def _defined(layout: Layout, rows: I4, offset: I8, kind: int | I8) -> npt.NDArray[Any]:
+def _defined(layout: Layout, rows: I4, offset: I8, kind: int | I8) -> NDArray[Any]:
     """Entries of symbols that are in the image."""
     entries = np.zeros(len(rows), macho.NLIST_64)
     entries["n_strx"] = offset

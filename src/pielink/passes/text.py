@@ -11,7 +11,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from pielink.arrays import among
+from pielink.arrays import (
+    among,
+    append,
+    changes,
+    classes,
+    differences,
+)
 from pielink.errors import LinkError, Problem
 from pielink.passes.read import Library
 from pielink.program import Program
@@ -37,7 +43,7 @@ def text_order(program: Program, libraries: list[Library], row_of_slot: I4, rewr
     rank = _package_rank(libraries, program.release.runtime_packages)
     library = rank[objects.library[slots.own_object[found]]]
     rows = row_of_slot[slots.canon[found[np.lexsort((found, several, library))]]]
-    _, first = np.unique(rows, return_index=True)
+    _, first, _ = classes(rows)
     ordered: I4 = rows[np.sort(first)]
     return ordered
 
@@ -103,9 +109,9 @@ def place(size: I8, align: I8, start: int) -> tuple[I8, int]:
         return offset, start
     rounded = (size + align - 1) & -align
     ends = np.cumsum(rounded)
-    heads = np.flatnonzero(np.append(True, align[1:] != align[:-1]))
+    heads = np.flatnonzero(changes(align))
     before = ends[heads] - rounded[heads]
-    last = np.append(heads[1:], len(size)) - 1
+    last = append(heads[1:], len(size)) - 1
     tails = (ends[last] - before - rounded[last] + size[last]).tolist()
     bases = []
     at = start
@@ -115,5 +121,5 @@ def place(size: I8, align: I8, start: int) -> tuple[I8, int]:
         at += length
     shift = np.array(bases, np.int64) - before
     np.subtract(ends, rounded, out=offset)
-    offset += np.repeat(shift, np.diff(np.append(heads, len(size))))
+    offset += np.repeat(shift, differences(append(heads, len(size))))
     return offset, at

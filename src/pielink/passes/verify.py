@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pielink.arrays import distinct
 from pielink.errors import Problems
 from pielink.passes.dyld_info import file_positions, words
 from pielink.passes.fixups import symbol_name
@@ -53,7 +54,7 @@ def changed_by(inputs: Inputs, position: I8) -> I4:
     rows, start, _ = applied(inputs)
     order = np.argsort(start, kind="stable")
     last = np.searchsorted(start[order], position, side="right") - 1
-    return np.unique(rows[order[last]])
+    return distinct(rows[order[last]])
 
 
 def note(problems: Problems, inputs: Inputs, row: int, address: int, reason: str) -> None:

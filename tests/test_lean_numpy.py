@@ -1,0 +1,70 @@
+"""A process that only links imports the core of NumPy; whoever wants more gets all of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from go_inputs import go_inputs
+
+
+def run(code: str, *argv: str) -> str:
+    command = [sys.executable, "-c", code, *argv]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+INSTALL = "import sys; from pielink import lean_numpy; lean_numpy.install(); import numpy as np; "
+
+
+def test_arrays_work_without_the_rest_of_the_package() -> None:
+    code = """
+a = np.arange(12, dtype=np.int32).reshape(3, 4)
+assert a.sum() == 66 and (a[a > 5] == np.flatnonzero(a > 5)).all()
+assert np.bincount(a[0]).tolist() == [1, 1, 1, 1] and np.cumsum(a[0]).tolist() == [0, 1, 3, 6]
+b = np.array([(1, 2)], np.dtype([("x", "<u4"), ("y", "u1")]))
+assert b["y"].tolist() == [2] and np.sort(b, order="y").itemsize == 5
+assert repr(a[0]) == "array([0, 1, 2, 3], dtype=int32)"
+print("numpy.linalg" in sys.modules)
+"""
+    assert run(INSTALL + code) == "False\n"
+
+
+def test_the_first_other_name_completes_the_package() -> None:
+    code = """
+early = {name: getattr(np, name) for name in ("zeros", "ndarray", "add", "dtype", "packbits")}
+assert np.linalg.norm([3.0, 4.0]) == 5
+assert np.fft.fft([1, 0]).tolist() == [1, 1] and np.ma.array([1], mask=[1]).sum() is np.ma.masked
+assert np.unique([2, 1, 2]).tolist() == [1, 2] and np.random.default_rng(1).integers(9) < 9
+assert isinstance(np.asmatrix([1]), np.matrix) and np.isscalar(1) and np.lib.stride_tricks
+assert all(getattr(np, name) is value for name, value in early.items())
+import pickle, inspect, ast, tokenize, linecache
+assert (pickle.loads(pickle.dumps(np.arange(3))) == [0, 1, 2]).all()
+assert str(inspect.signature(lambda x: 0)) == "(x)" and ast.literal_eval("[1]") == [1]
+print(*sorted(np.__all__), *sorted(dir(np)))
+"""
+    plain = "import sys, numpy as np; "
+    assert run(INSTALL + code) == run(plain + code)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    code = "print(hasattr(np, 'nosuch'), hasattr(np.lib, 'nosuch'), hasattr(np, '__nosuch__'))"
+    assert run(INSTALL + code) == "False False False\n"
+
+
+def test_nothing_happens_after_numpy_was_imported() -> None:
+    code = "import numpy; before = vars(numpy).copy(); " + INSTALL
+    assert run(code + "print(type(np).__name__, vars(np) == before)") == "module True\n"
+
+
+def test_a_link_needs_the_core_alone(tmp_path: Path) -> None:
+    inputs = go_inputs("hello")
+    code = """
+import sys
+from pielink import cli
+cli.owns_process = True
+status = cli.main(["link", *sys.argv[1:]])
+heavy = ("numpy.linalg", "numpy.typing", "dataclasses", "pathlib", "hashlib")
+print(status, [name for name in heavy if type(sys.modules.get(name)).__name__ == "module"])
+"""
+    assert run(code, *inputs.link_argv(tmp_path / "out")) == "0 []\n"
