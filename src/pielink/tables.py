@@ -334,6 +334,20 @@ def concatenate(first: T, *others: T) -> T:
     return type(first)(*columns)
 
 
+_SYMBOL_DTYPES = (  # of the columns of Symbols, in order
+    *(np.int32, np.int32, np.int64, np.uint32, np.uint16),
+    *(np.uint8, np.uint8, np.uint8, np.bool_, np.int64, np.uint32),
+    *[np.int64] * 6,
+)
+
+
+def symbol_rows(count: int, **columns: Any) -> Symbols:
+    """`count` rows of Symbols with these columns (anything array-like); the others are zeros."""
+    blank = Symbols(*(np.zeros(count, dtype) for dtype in _SYMBOL_DTYPES))
+    typed = {n: np.asarray(column, getattr(blank, n).dtype) for n, column in columns.items()}
+    return with_columns(blank, **typed)
+
+
 def extend(
     symbols: Symbols, relocs: Relocs, memory: Memory, new: list[NewSymbol]
 ) -> tuple[Symbols, Relocs]:
@@ -354,24 +368,19 @@ def made_rows(
     count = len(new)
     names = [s.name.encode("utf-8", "surrogateescape") for s in new]
     start = np.cumsum([0, *(len(s.relocs) for s in new)]) + first_reloc
-    added = Symbols(
-        slot=np.zeros(count, np.int32),
-        object=np.zeros(count, np.int32),
-        name_offset=np.array([memory.add(n, 1) for n in names], np.int64),
-        name_size=np.array([len(n) for n in names], np.uint32),
-        version=np.array([s.version for s in new], np.uint16),
-        kind=np.array([s.kind for s in new], np.uint8),
-        flags=np.zeros(count, np.uint8),
-        flags2=np.zeros(count, np.uint8),
-        local=np.array([s.local for s in new], np.bool_),
-        size=np.array([s.size if s.size >= 0 else len(s.content) for s in new], np.int64),
-        align=np.array([s.align for s in new], np.uint32),
-        data_offset=np.array([memory.add(s.content) for s in new], np.int64),
-        data_size=np.array([len(s.content) for s in new], np.int64),
+    added = symbol_rows(
+        count,
+        name_offset=[memory.add(n, 1) for n in names],
+        name_size=[len(n) for n in names],
+        version=[s.version for s in new],
+        kind=[s.kind for s in new],
+        local=[s.local for s in new],
+        size=[s.size if s.size >= 0 else len(s.content) for s in new],
+        align=[s.align for s in new],
+        data_offset=[memory.add(s.content) for s in new],
+        data_size=[len(s.content) for s in new],
         reloc_start=start[:-1],
         reloc_count=differences(start),
-        aux_start=np.zeros(count, np.int64),
-        aux_count=np.zeros(count, np.int64),
     )
     owned = [(row, s.relocs) for row, s in zip(rows, new, strict=True) if len(s.relocs)]
     return added, [_owned_by(*own) for own in owned]

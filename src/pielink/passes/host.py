@@ -135,8 +135,9 @@ def link_host(
     reached = find_live(extra)
     if not inputs.host_objects and not libraries.static:
         return None, reached
-    exported = [host_name(n.encode()) for n, e in cgo.host_exports.items() if e.dynamic]
-    wanted = [*wanted_names(program, reached), *exported]
+    named = [host_name(n.encode()) for n, e in cgo.host_exports.items() if e.dynamic]
+    named += [name.encode("utf-8", "surrogateescape") for name in libraries.flags.undefined]
+    wanted = [*wanted_names(program, reached), *named]
     files, packages = read_host_objects(inputs, cgo, program, libraries, wanted)
     whole = not libraries.static and is_plain(files)
     base = base_of(files, inputs)
@@ -157,12 +158,26 @@ def link_host(
             break
         extra, before = needed, wanted
         reached = find_live(extra)
-        wanted = [*wanted_names(program, reached), *exported]
+        wanted = [*wanted_names(program, reached), *named]
         if wanted == before:
             break
     diagnose.report(prepared, _where(code), problems)
+    _report_demanded(program, cgo, libraries, prepared, problems)
     problems.raise_if_any()
     return code, reached
+
+
+def _report_demanded(
+    program: Program, cgo: Cgo, libraries: Libraries, prepared: Prepared, problems: Problems
+) -> None:
+    """Note what the linker flags demand (-u) and nobody has."""
+    names = prepared.names
+    for text in libraries.flags.undefined:
+        name = text.encode("utf-8", "surrogateescape")
+        row = names.row.get(name)
+        here = row is not None and names.kind[row] != NameKind.UNDEFINED
+        if not (here or _go_slot(program, cgo, name) or libraries.linked.find(name)):
+            problems.add("undefined symbol; LDFLAGS ask for it with -u", symbol=text)
 
 
 def wanted_names(program: Program, reached: Reach) -> list[bytes]:

@@ -14,7 +14,6 @@ import numpy as np
 
 from pielink.errors import LinkError, Problem
 from pielink.formats import macho
-from pielink.native.atoms import OFFSET_BITS
 from pielink.native.prepare import Prepared
 from pielink.native.relocs import LEA, MOV_LOAD, relax, relaxable
 from pielink.native.tables import NONE, NameKind, RelocKind
@@ -42,6 +41,7 @@ from pielink.tables import (
     Symbols,
     concatenate,
     extend,
+    symbol_rows,
     take,
     with_columns,
 )
@@ -160,32 +160,23 @@ def _carriers(memory: Memory, code: HostCode, live: I4, kind: U1) -> Symbols:
     """One row for each live atom."""
     host, atoms = code.prepared.host, code.prepared.atoms
     section = atoms.section[live]
-    count = len(live)
     names = [_carrier_name(code, s) if code.whole else b"" for s in section.tolist()]
     data = np.where(host.sections.data[section] == NONE, 0, host.sections.data[section])
     data = data + np.where(data > 0, atoms.offset[live], 0)
     align = np.where(
         atoms.align[live] == 0, 0 if code.whole else 1, 1 << atoms.align[live].astype(np.int64)
     )
-    zeros, none = np.zeros(count, np.int32), np.zeros(count, np.int64)
-    return Symbols(
-        slot=zeros,
-        object=zeros,
-        name_offset=np.array([memory.add(name, 1) for name in names], np.int64),
-        name_size=np.array([len(name) for name in names], np.uint32),
-        version=np.full(count, STATIC, np.uint16),
+    return symbol_rows(
+        len(live),
+        name_offset=[memory.add(name, 1) for name in names],
+        name_size=[len(name) for name in names],
+        version=np.full(len(live), STATIC),
         kind=kind,
-        flags=zeros.astype(np.uint8),
-        flags2=zeros.astype(np.uint8),
-        local=np.ones(count, np.bool_),
+        local=np.ones(len(live)),
         size=atoms.size[live],
-        align=align.astype(np.uint32),
+        align=align,
         data_offset=data,
         data_size=np.where(data > 0, atoms.size[live], 0),
-        reloc_start=none,
-        reloc_count=none,
-        aux_start=none,
-        aux_count=none,
     )
 
 
@@ -226,26 +217,16 @@ def _interior(
     new = known == 0
     row = np.where(new, len(symbols) + np.cumsum(new) - 1, known).astype(np.int32)
     kind, size = symbols.kind[carrier], _sizes(symbols, carrier, offset)
-    count = int(new.sum())
-    zeros, none = np.zeros(count, np.int32), np.zeros(count, np.int64)
-    added = Symbols(
-        slot=zeros,
+    added = symbol_rows(
+        int(new.sum()),
         object=declared[new],
         name_offset=(table.name[rows] + skip)[new],
-        name_size=(table.name_size[rows] - skip).astype(np.uint32)[new],
-        version=np.where(external[rows], ABI0, STATIC).astype(np.uint16)[new],
+        name_size=(table.name_size[rows] - skip)[new],
+        version=np.where(external[rows], ABI0, STATIC)[new],
         kind=kind[new],
-        flags=zeros.astype(np.uint8),
-        flags2=zeros.astype(np.uint8),
         local=~external[rows][new],
         size=size[new],
-        align=np.ones(count, np.uint32),
-        data_offset=none,
-        data_size=none,
-        reloc_start=none,
-        reloc_count=none,
-        aux_start=none,
-        aux_count=none,
+        align=np.ones(int(new.sum())),
     )
     old = known[~new]
     kinds, sizes, objects = (
@@ -289,19 +270,8 @@ def _row_of_name(code: HostCode, interior: Interior, carriers: I4, row_of_slot: 
     found[list(code.go_slots)] = row_of_slot[slots]
     here = np.flatnonzero(names.atom != NONE)
     here = here[carriers[names.atom[here]] > 0]
-    found[here] = _interior_row(interior, carriers[names.atom[here]], names.offset[here])
+    found[here] = interior.row_at(carriers[names.atom[here]], names.offset[here])
     return found
-
-
-def _interior_row(interior: Interior, carrier: I4, offset: I8) -> I4:
-    """The interior row at each place; NO_TARGET where there is none."""
-    keys = interior.carrier.astype(np.int64) << OFFSET_BITS | interior.offset
-    wanted = carrier.astype(np.int64) << OFFSET_BITS | offset
-    at = np.searchsorted(keys, wanted)
-    rows = np.append(interior.row, NO_TARGET)
-    same = np.append(keys, NONE)[at] == wanted
-    result: I4 = np.where(same, rows[at], NO_TARGET).astype(np.int32)
-    return result
 
 
 def _sizes(symbols: Symbols, carrier: I4, offset: I8) -> I8:
@@ -331,7 +301,7 @@ def _relocs(
     inside = rows.target_offset.copy()
     # A GOT entry holds the address of the target itself, not of what is around it.
     slot = np.isin(rows.kind, _SLOT_KINDS) & (rows.target != NONE)
-    target[slot] = _interior_row(interior, target[slot], inside[slot])
+    target[slot] = interior.row_at(target[slot], inside[slot])
     inside[slot] = 0
     _check_slots(code, rows, target[slot] == NO_TARGET, slot)
     number = (rows.target == NONE) & (rows.name == NONE)

@@ -9,16 +9,27 @@ import numpy as np
 from pielink.formats import macho
 from pielink.passes.fixups import Patches
 from pielink.record import record
-from pielink.tables import I4, I8, Kind
+from pielink.tables import I4, I8, NO_TARGET, Kind
+
+_OFFSET_BITS = 40  # more than the size of any object
 
 
 @record
 class Interior:
-    """Rows that lie inside other rows."""
+    """Rows that lie inside other rows, sorted by (carrier, offset)."""
 
     row: I4
     carrier: I4
     offset: I8
+
+    def row_at(self, carrier: I4, offset: I8) -> I4:
+        """The first row at each place; NO_TARGET where there is none."""
+        keys = self.carrier.astype(np.int64) << _OFFSET_BITS | self.offset
+        wanted = carrier.astype(np.int64) << _OFFSET_BITS | offset
+        at = np.searchsorted(keys, wanted)
+        same = np.append(keys, -1)[at] == wanted
+        found: I4 = np.where(same, np.append(self.row, NO_TARGET)[at], NO_TARGET).astype(np.int32)
+        return found
 
 
 class OwnSection(NamedTuple):

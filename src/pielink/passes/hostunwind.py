@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from pielink.builder import SymbolBuilder
+from pielink.errors import LinkError, Problem
 from pielink.native import unwind
 from pielink.native.atoms import EH_FRAME, is_named
 from pielink.native.tables import NONE
@@ -19,7 +20,18 @@ from pielink.passes.hosttables import HostRows
 from pielink.passes.layout import header_address
 from pielink.passes.text import place
 from pielink.record import record
-from pielink.tables import I4, I8, Layout, Memory, NewReloc, NewSymbol, Reloc, Relocs, Symbols
+from pielink.tables import (
+    I4,
+    I8,
+    NO_TARGET,
+    Layout,
+    Memory,
+    NewReloc,
+    NewSymbol,
+    Reloc,
+    Relocs,
+    Symbols,
+)
 
 _WORD = 4  # bytes of a personality's field
 
@@ -45,7 +57,7 @@ def add_unwind_info(
     if code.whole or not len(entries):
         return None
     index, functions = unwind.personalities(entries)
-    rows = [_row_of(host, atom, name) for atom, name, _ in functions.tolist()]
+    rows = _personality_rows(code, host, functions)
     atom_address = _of_atoms(host, address)
     ranges = unwind.place(
         entries, atom_address, index, _frame_offsets(builder.symbols, code, host), header
@@ -87,8 +99,20 @@ def fill_unwind_info(
     relocs.addend[own] += end - header
 
 
-def _row_of(host: HostRows, atom: int, name: int) -> int:
-    return int(host.carriers[atom] if atom != NONE else host.row_of_name[name])
+def _personality_rows(code: HostCode, host: HostRows, functions: I8) -> list[int]:
+    """The row of each personality function (atom, name, offset); LinkError if it has none."""
+    atom, name, offset = functions.T
+    inside = host.interior.row_at(host.carriers[atom], offset)
+    rows = np.where(atom != NONE, inside, host.row_of_name[name])
+    lost = np.flatnonzero(rows == NO_TARGET)
+    if len(lost):
+        atoms, row = code.prepared.atoms, lost[0]
+        section, place = int(atoms.section[atom[row]]), int(atoms.offset[atom[row]] + offset[row])
+        title = code.prepared.host.title(section)
+        why = f"personality function at {title}+{place:#x} has no symbol; give it a label"
+        raise LinkError([Problem(why, code.prepared.host.file_name(section))])
+    found: list[int] = rows.tolist()
+    return found
 
 
 def _of_atoms(host: HostRows, column: I8) -> I8:
