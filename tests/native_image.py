@@ -65,8 +65,8 @@ def plan(prepared: Prepared, where: U1) -> HostFixups:
     Nothing is exported. See native.diagnose for what each kind of target needs.
     """
     host, atoms, relocs, names = prepared.host, prepared.atoms, prepared.relocs, prepared.names
-    exported = np.zeros(len(names), np.bool_)
-    relax = relocs_pass.relaxable(host, atoms, relocs, names, exported)
+    shared = np.zeros(len(names), np.bool_)
+    relax = relocs_pass.relaxable(host, atoms, relocs, shared)
     relocs, lea_atom, lea_offset = relocs_pass.relax(relocs, relax)
     kind, place = relocs.kind, diagnose.places(prepared, where)
     imported = place == Where.IMPORT

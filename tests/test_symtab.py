@@ -60,6 +60,8 @@ def make(
             np.array(list(export), np.int32),
             [name for name, _ in export.values()],
             np.array([seen for _, seen in export.values()], np.bool_),
+            weak=np.zeros(len(export), np.bool_),
+            overriding=np.zeros(len(export), np.bool_),
         ),
         np.array([*rows[1:], *rows], np.int32),
         is_function,

@@ -265,7 +265,7 @@ class _Link:
         """GOT, stubs, and the words that dyld must change."""
         self.dynamic = dynamic_pass.fixups(
             *(self.program.memory, self.program.objects, self.symbols, self.relocs),
-            *(self.text.rows, self.pie, self.lazy),
+            *(self.text.rows, self.pie, self.lazy, self.host.shared.rows),
         )
         self.imports = with_binder(self.imports, self.dynamic.stubs)
         added = len(self.dynamic.symbols) - len(self.symbols)
@@ -323,8 +323,9 @@ class _Link:
         """What dyld is told, the symbol table, and the load commands that describe all that."""
         options, layout, stubs = self.options, self.layout, self.dynamic.stubs
         directives = cgo_exports(self.cgo, self.row_of_slot, self.host)
-        named = exports(
-            *(self.program, self.symbols, layout, self.row_of_slot, directives, options)
+        self.exports = named = exports(
+            *(self.program, self.symbols, layout, self.row_of_slot, directives, options),
+            self.host.shared,
         )
         self.info = DyldInfo()
         if self.pie:
@@ -368,6 +369,8 @@ class _Link:
             minos=self.minos,
             sdk=self.sdk,
             uuid=uuid,
+            weak_defines=bool((self.exports.weak | self.exports.overriding).any()),
+            binds_to_weak=len(self.fixups.weak_address) > 0,
         )
 
     def _are_text(self, keys: Sequence[tuple[bytes, int]]) -> Bool:

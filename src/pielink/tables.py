@@ -458,6 +458,9 @@ class Fixups:
     bind_address: I8
     bind_symbol: I4  # row in Symbols, of kind DYNIMPORT
     bind_addend: I8
+    weak_address: I8  # of those words the ones that are bound weakly, too
+    weak_symbol: I4  # row in Symbols
+    weak_addend: I8
 
 
 @record

@@ -126,6 +126,7 @@ def _rows(
         minus=minus,
         minus_name=none,
         position=np.zeros(total, np.int32),
+        named=none,
     )
 
 

@@ -24,7 +24,6 @@ from pielink.native.tables import (
     Atoms,
     Host,
     HostRelocs,
-    NameKind,
     Names,
     Placement,
     RelocKind,
@@ -104,7 +103,7 @@ def normalise(host: Host, atoms: Atoms, placement: Placement, names: Names) -> R
     order = np.lexsort((offset, atom))
     order = order[~paired[order]]
     position = np.arange(len(atom), dtype=np.int32)
-    return Relocs(*(column[order] for column in (*columns, minus, minus_name, position)))
+    return Relocs(*(column[order] for column in (*columns, minus, minus_name, position, name)))
 
 
 def _refuse(host: Host, raw: HostRelocs, bad: Bool, why: str) -> None:
@@ -200,16 +199,16 @@ def _is_tlv_offset(host: Host, raw: HostRelocs) -> Bool:
     return found
 
 
-def relaxable(host: Host, atoms: Atoms, relocs: Relocs, names: Names, exported: Bool) -> Bool:
+def relaxable(host: Host, atoms: Atoms, relocs: Relocs, shared: Bool) -> Bool:
     """Return which GOT_LOAD and TLV rows need no slot: their target is in the image.
 
     `relocs` are settled. Their instruction is a load (`mov slot(%rip), reg`), to become
-    `lea target(%rip), reg`; see relax. A weak definition that is `exported` (one row a name) can
-    be replaced by another image's and keeps its slot.
+    `lea target(%rip), reg`; see relax. `shared`, (n,) of Names: a definition that another image's
+    can replace; a reference to such a name keeps its slot.
     """
     loads = (relocs.kind == RelocKind.GOT_LOAD) | (relocs.kind == RelocKind.TLV)
     here: Bool = loads & (relocs.target != NONE) & (relocs.offset >= 2)
-    here &= ~_replaceable(atoms, names, exported)[relocs.target]
+    here &= ~at_names(shared, relocs.named)
     rows = np.flatnonzero(here)
     atom = relocs.atom[rows]
     section = atoms.section[atom]
@@ -218,11 +217,9 @@ def relaxable(host: Host, atoms: Atoms, relocs: Relocs, names: Names, exported: 
     return here
 
 
-def _replaceable(atoms: Atoms, names: Names, exported: Bool) -> Bool:
-    """Return which atoms hold a weak definition that other images can see."""
-    found = np.zeros(len(atoms) + 1, np.bool_)  # the last stands for NONE
-    shared = names.weak_definition & exported & (names.kind == NameKind.DEFINED)
-    found[names.atom[shared]] = True
+def at_names(mask: Bool, name: I4) -> Bool:
+    """Return what the mask, (n,) of Names, says of each name; False for NONE."""
+    found: Bool = np.append(mask, False)[name]
     return found
 
 

@@ -212,6 +212,7 @@ class Relocs:
     minus: I4  # DELTA: row in Atoms that is subtracted, or NONE
     minus_name: I4  # DELTA: row in Names that is subtracted, or NONE
     position: I4  # rank in the list of the object; 0 for those that are made here
+    named: I4  # row in Names of the target that the object wrote, whoever defines it, or NONE
 
     def __len__(self) -> int:
         return len(self.atom)

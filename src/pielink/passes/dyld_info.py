@@ -15,6 +15,7 @@ import numpy as np
 
 from pielink import dyld
 from pielink.arch import amd64
+from pielink.arrays import append, isin
 from pielink.arraytypes import NDArray
 from pielink.dyld import BIND, REBASE, DyldInfoError
 from pielink.errors import LinkError, Problem
@@ -57,8 +58,10 @@ def dyld_info(
     export = b""
     if exports.dynamic.any():
         export = dyld.exports.encode(export_rows(exports, layout), exports.name)
+    weak, names = weak_rows(fixups, layout.segments, imports, exports)
     if chained:
-        return DyldInfo(export=export, chained=_chain(image, fixups, layout, imports))
+        made = _chain(image, fixups, layout, imports, weak, names)
+        return DyldInfo(export=export, chained=made)
     lazy = b""
     if stubs.lazy:
         lazy, offsets = dyld.lazy_bind.encode(lazy_rows(stubs, layout, imports), imports.name)
@@ -66,24 +69,42 @@ def dyld_info(
     return DyldInfo(
         rebase=dyld.rebase.encode(rebase_rows(fixups, layout.segments)),
         bind=dyld.bind.encode(bind_rows(fixups, layout.segments, imports), imports.name),
+        weak_bind=dyld.weak_bind.encode(weak, names),
         lazy_bind=lazy,
         export=export,
     )
 
 
-def _chain(image: U1, fixups: Fixups, layout: Layout, imports: Imports) -> bytes:
-    """Turn the pointers in `image` into chains; return the payload that says where they start."""
+def _chain(
+    image: U1,
+    fixups: Fixups,
+    layout: Layout,
+    imports: Imports,
+    weak: NDArray[Any],
+    names: list[bytes],
+) -> bytes:
+    """Turn the pointers in `image` into chains; return the payload that says where they start.
+
+    A word is in one chain only: one that is bound weakly is nothing but that.
+    """
     segments = layout.segments
+    fixed, bound = (
+        np.flatnonzero(~isin(address, fixups.weak_address))
+        for address in (fixups.rebase_address, fixups.bind_address)
+    )
+    rebased = fixups.rebase_address[fixed]
+    binds = bind_rows(fixups, segments, imports)[bound]
+    weak = weak[weak["type"] > 0]
     # Chains count all segments; that of __LINKEDIT, which comes last, holds none.
     table = np.zeros(len(segments.name) + 1, dyld.chained.SEGMENT)
     table["address"][:-1], table["size"][:-1] = segments.vmaddr, segments.vmsize
     table["address"][-1] = (segments.vmaddr + segments.vmsize).max()
     try:
         made = dyld.chained.encode(
-            rebase_rows(fixups, segments),
-            words(image, file_positions(segments, fixups.rebase_address)),
-            bind_rows(fixups, segments, imports),
-            imports.name,
+            rebase_rows(fixups, segments)[fixed],
+            words(image, file_positions(segments, rebased)),
+            np.concatenate([binds, weak]),
+            names,
             table,
             header_address(segments),
             page_size=amd64.PAGE_SIZE,
@@ -123,11 +144,35 @@ def bind_rows(fixups: Fixups, segments: Segments, imports: Imports) -> NDArray[A
     return rows
 
 
+def weak_rows(
+    fixups: Fixups, segments: Segments, imports: Imports, exports: Exports
+) -> tuple[NDArray[Any], list[bytes]]:
+    """What dyld coalesces, as `pielink.dyld.BIND` rows, and the names that they index.
+
+    Those are the names of `imports`, then of `exports`. Rows without a type, at the end, are strong
+    definitions that override a dylib's weak ones.
+    """
+    weak, strong = np.flatnonzero(exports.weak), np.flatnonzero(exports.overriding)
+    rows = np.zeros(len(fixups.weak_address) + len(strong), BIND)
+    binds = rows[: len(fixups.weak_address)]
+    binds["segment"], binds["offset"] = locate(segments, fixups.weak_address)
+    symbol = append(imports.symbol, exports.symbol[weak])
+    name = append(np.arange(len(imports.symbol)), len(imports.symbol) + weak)
+    order = np.argsort(symbol, kind="stable")
+    if len(binds):
+        binds["name"] = name[order[np.searchsorted(symbol[order], fixups.weak_symbol)]]
+    binds["addend"], binds["type"] = fixups.weak_addend, macho.BIND_TYPE_POINTER
+    rows["ordinal"] = macho.BIND_SPECIAL_DYLIB_WEAK_LOOKUP
+    rows["name"][len(binds) :] = len(imports.symbol) + strong
+    rows["flags"][len(binds) :] = macho.BIND_SYMBOL_FLAGS_NON_WEAK_DEFINITION
+    return rows, [*imports.name, *exports.name]
+
+
 def lazy_rows(stubs: Stubs, layout: Layout, imports: Imports) -> NDArray[Any]:
     """The binds of lazy stubs, one row for each in order, as `pielink.dyld.BIND` rows."""
     start = layout.address[stubs.pointer_symbol]
-    address = start + np.arange(len(stubs.stubs)) * amd64.POINTER_SIZE
-    return _bind_rows(address, stubs.stubs, layout.segments, imports)
+    address = start + np.arange(len(stubs.late)) * amd64.POINTER_SIZE
+    return _bind_rows(address, stubs.late, layout.segments, imports)
 
 
 def _bind_rows(address: I8, symbol: I4, segments: Segments, imports: Imports) -> NDArray[Any]:
@@ -146,7 +191,8 @@ def export_rows(exports: Exports, layout: Layout) -> NDArray[Any]:
     rows = np.zeros(len(name), dyld.EXPORT)
     rows["name"], rows["import_name"] = name, dyld.exports.NO_NAME
     rows["address"] = layout.address[exports.symbol[name]] - header_address(layout.segments)
-    rows["flags"] = macho.EXPORT_SYMBOL_FLAGS_KIND_REGULAR
+    weak = np.where(exports.weak[name], macho.EXPORT_SYMBOL_FLAGS_WEAK_DEFINITION, 0)
+    rows["flags"] = macho.EXPORT_SYMBOL_FLAGS_KIND_REGULAR | weak
     return rows
 
 

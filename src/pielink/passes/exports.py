@@ -1,9 +1,10 @@
 """What the program offers to others: which symbols dyld finds by name, and under which names.
 
-Three sources: cgo's export directives, `-exported-symbol NAME` (which also keeps the symbol in
-the program, as with Apple's linker), and `-export-dynamic` (every symbol that is neither local to
-a file nor made for merging). A symbol is exported under the name that it has in the symbol table;
-those of cgo directives under the name that C code knows.
+Four sources: cgo's export directives, `-exported-symbol NAME` (which also keeps the symbol in the
+program, as with Apple's linker), `-export-dynamic` (every symbol that is neither local to a file
+nor made for merging), and what dyld keeps once for all images (see hostweak.py). A symbol is
+exported under the name that it has in the symbol table; those of cgo directives under the name
+that C code knows.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pielink.errors import Problems
 from pielink.golang.cgo import Export
 from pielink.options import LinkOptions
 from pielink.passes.fixups import is_text
+from pielink.passes.hosttables import Shared
 from pielink.passes.symtab import Exports, visible
 from pielink.program import Program
 from pielink.tables import ABI0, ABI_INTERNAL, I4, STATIC, Kind, Layout, Symbols
@@ -53,6 +55,7 @@ def exports(
     row_of_slot: I4,
     cgo: Mapping[int, Export],
     options: LinkOptions,
+    shared: Shared,
 ) -> Exports:
     """All exports; `cgo` maps rows to what the export directives say of them.
 
@@ -69,10 +72,14 @@ def exports(
         rows = append(rows, np.flatnonzero(shown))
     for row in rows.tolist():
         found.setdefault(shown_name(program, symbols, row), (row, True))
+    for name, row in [*shared.weak.items(), *shared.strong.items()]:
+        found[name] = row, True
     return Exports(
         np.array([row for row, _ in found.values()], np.int32),
         list(found),
         np.array([dynamic for _, dynamic in found.values()], np.bool_),
+        np.array([name in shared.weak for name in found], np.bool_),
+        np.array([name in shared.strong for name in found], np.bool_),
     )
 
 

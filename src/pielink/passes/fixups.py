@@ -10,6 +10,9 @@ What a relocation becomes depends on its type and on whether its target comes fr
 | ADDR, 8 bytes | rebase, in a PIE | bind |
 | anything else | resolved, if that needs no base address | error |
 
+Definitions that dyld may replace by another image's (weak ones, see hostweak.py) are called through
+a stub, too. Pointers to them, and to those of dylibs, are bound weakly besides.
+
 GOT entries and stubs are numbered in the order of first use, with the functions in the order of
 the image, then data by kind and row, as in cmd/link/internal/ld/data.go (dynreloc) and
 amd64/asm.go (adddynrel) of Go, since that order is visible in the bytes of the image.
@@ -44,6 +47,8 @@ from pielink.tables import (
     with_columns,
 )
 
+_NONE = np.zeros(0, np.int32)
+
 
 @record
 class Patches:
@@ -64,6 +69,10 @@ class Pointers:
     bind_offset: I4
     bind_target: I4  # row in Symbols, of kind DYNIMPORT
     bind_addend: I8
+    weak_symbol: I4  # of those words the ones that are bound weakly, too
+    weak_offset: I4
+    weak_target: I4
+    weak_addend: I8
 
 
 @record
@@ -85,19 +94,23 @@ def fixups(
     text: I4,
     pie: bool,
     lazy: bool = False,
+    shared: I4 = _NONE,
 ) -> Dynamic:
     """Make GOT and stubs for references to dylibs and note rebases and binds.
 
     `text` lists the rows of all functions in the order of the image. Without `pie` the image has
     no rebases, and its GOT is bound by way of the indirect symbol table. With `lazy` stubs bind at
-    the first call. LinkError lists every reference that cannot be expressed.
+    the first call. `shared` are the rows of weak definitions, of this image and of dylibs, that
+    dyld keeps once for all images. LinkError lists every reference that cannot be expressed.
     """
-    used = _uses(symbols, relocs, text)
+    weak = np.zeros(len(symbols), np.bool_)
+    weak[shared] = True
+    used = _uses(symbols, relocs, text, weak)
     _check_uses(memory, objects, symbols, relocs, used, pie)
     _check_width(memory, objects, symbols, relocs, pie)
     code = used[relocs.type[used] != Reloc.ADDR]
     calls = relocs.type[code] == Reloc.CALL
-    made = _make_stubs(relocs.target[code], calls, len(symbols), pie, lazy)
+    made = _make_stubs(relocs.target[code], calls, len(symbols), pie, weak if lazy else None)
     _fill_got(symbols, made)
     new_symbols, new_relocs = extend(
         symbols, _through_stubs(relocs, code, calls, made), memory, made.made
@@ -108,15 +121,20 @@ def fixups(
         relocs.offset[loads] - amd64.OPCODE_BEFORE_DISPLACEMENT,
         np.full(len(loads), amd64.OPCODE_MOV_LOAD, np.uint8),
     )
-    pointers = _pointers(new_symbols, new_relocs, used, made, pie)
+    pointers = _pointers(new_symbols, new_relocs, used, made, pie, weak)
     return Dynamic(new_symbols, new_relocs, patches, pointers, made)
 
 
-def _make_stubs(target: I4, calls: Bool, first: int, pie: bool, lazy: bool) -> Stubs:
-    """GOT and stubs for references from code, in their order; `calls` says which need a stub."""
+def _make_stubs(target: I4, calls: Bool, first: int, pie: bool, weak: Bool | None) -> Stubs:
+    """GOT and stubs for references from code, in their order; `calls` says which need a stub.
+
+    `weak` is given if stubs bind at the first call: those of the weak symbols do not.
+    """
     stubs = _first_uses(target[calls])
-    if lazy and len(stubs):
-        return stubs_at_first_call(_first_uses(target[~calls]), stubs, first)
+    if weak is not None and not weak[stubs].all():
+        early = calls & weak[target]
+        lazy, got = stubs[~weak[stubs]], _first_uses(target[~calls | early])
+        return stubs_at_first_call(got, lazy, stubs[weak[stubs]], first)
     return stubs_at_load(_first_uses(target), stubs, first, pie)
 
 
@@ -142,9 +160,14 @@ def _through_stubs(relocs: Relocs, code: I4, calls: Bool, made: Stubs) -> Relocs
     return with_columns(relocs, target=target, addend=addend)
 
 
-def _uses(symbols: Symbols, relocs: Relocs, text: I4) -> I4:
-    """Rows of the relocations that go to dylib symbols or a GOT entry, in Go's order of visits."""
+def _uses(symbols: Symbols, relocs: Relocs, text: I4, weak: Bool) -> I4:
+    """Rows of the relocations that go to dylib symbols or a GOT entry, in Go's order of visits.
+
+    Calls of `weak` symbols are among them, but not those of an address inside of one.
+    """
     imported = (symbols.kind == Kind.DYNIMPORT)[relocs.target] | (relocs.type == Reloc.GOTPCREL)
+    if weak.any():
+        imported |= weak[relocs.target] & (relocs.type == Reloc.CALL) & (relocs.addend == 0)
     rows = np.flatnonzero(imported & (relocs.target > 0) & (relocs.size > 0))
     owner = relocs.owner[rows]
     rank = symbols.kind[owner].astype(np.int64) << 32 | owner
@@ -244,7 +267,9 @@ def type_name(number: int) -> str:
         return f"type {number}"
 
 
-def _pointers(symbols: Symbols, relocs: Relocs, used: I4, made: Stubs, pie: bool) -> Pointers:
+def _pointers(
+    symbols: Symbols, relocs: Relocs, used: I4, made: Stubs, pie: bool, weak: Bool
+) -> Pointers:
     """The words that hold an absolute address of a PIE; `used` as from `_uses`."""
     got = made.got
     if not pie:
@@ -257,13 +282,23 @@ def _pointers(symbols: Symbols, relocs: Relocs, used: I4, made: Stubs, pie: bool
     bind = used[relocs.type[used] == Reloc.ADDR]
     imported = np.flatnonzero(symbols.kind[got] == Kind.DYNIMPORT)
     got, entry_offset = got[imported], imported.astype(np.int32) * amd64.POINTER_SIZE
+    bind_symbol = append(relocs.owner[bind], np.full(len(got), made.got_symbol, np.int32))
+    bind_offset = append(relocs.offset[bind], entry_offset)
+    bind_target = append(relocs.target[bind], got)
+    bind_addend = append(relocs.addend[bind], np.zeros(len(got), np.int64))
+    weak = append(weak, np.zeros(len(symbols) - len(weak), np.bool_))
+    own, other = rebase[weak[relocs.target[rebase]]], np.flatnonzero(weak[bind_target])
     return Pointers(
         rebase_symbol=relocs.owner[rebase],
         rebase_offset=relocs.offset[rebase],
-        bind_symbol=append(relocs.owner[bind], np.full(len(got), made.got_symbol, np.int32)),
-        bind_offset=append(relocs.offset[bind], entry_offset),
-        bind_target=append(relocs.target[bind], got),
-        bind_addend=append(relocs.addend[bind], np.zeros(len(got), np.int64)),
+        bind_symbol=bind_symbol,
+        bind_offset=bind_offset,
+        bind_target=bind_target,
+        bind_addend=bind_addend,
+        weak_symbol=append(relocs.owner[own], bind_symbol[other]),
+        weak_offset=append(relocs.offset[own], bind_offset[other]),
+        weak_target=append(relocs.target[own], bind_target[other]),
+        weak_addend=append(relocs.addend[own], bind_addend[other]),
     )
 
 
@@ -276,12 +311,16 @@ def place(memory: Memory, symbols: Symbols, pointers: Pointers, layout: Layout) 
     bind = layout.address[pointers.bind_symbol] + pointers.bind_offset
     _check_writable(memory, symbols, pointers.rebase_symbol, pointers.rebase_offset, layout)
     _check_writable(memory, symbols, pointers.bind_symbol, pointers.bind_offset, layout)
-    order = np.argsort(bind, kind="stable")
+    weak = layout.address[pointers.weak_symbol] + pointers.weak_offset
+    order, by_address = (np.argsort(address, kind="stable") for address in (bind, weak))
     return Fixups(
         rebase_address=np.sort(rebase, kind="stable"),
         bind_address=bind[order],
         bind_symbol=pointers.bind_target[order],
         bind_addend=pointers.bind_addend[order],
+        weak_address=weak[by_address],
+        weak_symbol=pointers.weak_target[by_address],
+        weak_addend=pointers.weak_addend[by_address],
     )
 
 

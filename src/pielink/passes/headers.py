@@ -80,6 +80,8 @@ class Description:
     minos: Version
     sdk: Version
     uuid: bytes | None  # 16 bytes; None leaves LC_UUID out
+    weak_defines: bool = False  # the image has weak definitions, or overrides some
+    binds_to_weak: bool = False  # pointers of the image are bound weakly
 
 
 def header_room(dylibs: list[str], sections: int = GO_SECTIONS) -> int:
@@ -148,7 +150,7 @@ def headers(layout: Layout, data: Linkedit, table: SymbolTable, about: Descripti
     ]
     if about.uuid is not None:
         commands.append(command(macho.UUID_COMMAND, macho.LC_UUID, uuid=np.void(about.uuid)))
-    result = _mach_header(commands, _flags(layout, table, about.pie)) + b"".join(commands)
+    result = _mach_header(commands, _flags(layout, table, about)) + b"".join(commands)
     _check_room(layout, len(result))
     return result
 
@@ -289,13 +291,16 @@ def _dyld_commands(parts: dict[str, Part]) -> list[bytes]:
     ]
 
 
-def _flags(layout: Layout, table: SymbolTable, pie: bool) -> int:
+def _flags(layout: Layout, table: SymbolTable, about: Description) -> int:
     """Flags of the header, as Go's linker sets them: no MH_TWOLEVEL.
 
-    dyld looks for thread-local variables only if the header says that there are some.
+    dyld looks for thread-local variables, and for symbols to keep once for all images, only if the
+    header says that there are some.
     """
     flags = 0 if table.undefined_count else macho.MH_NOUNDEFS
-    if pie:
+    flags |= macho.MH_WEAK_DEFINES if about.weak_defines else 0
+    flags |= macho.MH_BINDS_TO_WEAK if about.binds_to_weak else 0
+    if about.pie:
         flags |= macho.MH_PIE | macho.MH_DYLDLINK
     kinds = layout.sections.flags & macho.SECTION_TYPE
     if (kinds == macho.S_THREAD_LOCAL_VARIABLES).any():

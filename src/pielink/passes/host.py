@@ -24,12 +24,13 @@ from pielink.golang.cgo import Cgo
 from pielink.native import diagnose, select
 from pielink.native.prepare import Prepared, prepare
 from pielink.native.tables import NameKind
-from pielink.options import LinkOptions, Version
+from pielink.options import BuildMode, LinkOptions, Version
+from pielink.passes.hostweak import shares_weakly, weak_names
 from pielink.passes.libraries import Libraries, find_libraries
 from pielink.passes.reach import Reach
 from pielink.passes.read import Inputs
 from pielink.program import Program
-from pielink.tables import ABI0, I4, I8, U1, Kind
+from pielink.tables import ABI0, I4, I8, U1, Bool, Kind
 
 # Sections that Go's linker does not know what to do with.
 _SPECIAL_TYPES = (
@@ -67,6 +68,10 @@ class HostCode:
     imports: dict[int, tuple[str, int, bool]] = field(default_factory=dict)
     # row in names -> (name without underscore, library ordinal, weak)
     header: list[int] = field(default_factory=list)  # rows in names that stand for the header
+    weak_imports: list[int] = field(default_factory=list)  # of `imports`: a dylib's weak definition
+    shared: Bool = field(default_factory=lambda: np.zeros(0, np.bool_))
+    # of each row in names: a weak definition that other images see
+    overriding: list[int] = field(default_factory=list)  # rows in names that dylibs define weakly
 
 
 def read_host_objects(
@@ -139,7 +144,7 @@ def link_host(
     named += [name.encode("utf-8", "surrogateescape") for name in libraries.flags.undefined]
     wanted = [*wanted_names(program, reached), *named]
     files, packages = read_host_objects(inputs, cgo, program, libraries, wanted)
-    whole = not libraries.static and is_plain(files)
+    whole = not libraries.static and is_plain(files) and not shares_weakly(files, libraries)
     base = base_of(files, inputs)
     while True:
         prepared = prepare(
@@ -164,6 +169,10 @@ def link_host(
     diagnose.report(prepared, _where(code), problems)
     _report_demanded(program, cgo, libraries, prepared, problems)
     problems.raise_if_any()
+    code.shared = np.zeros(len(prepared.names), np.bool_)
+    # Weak definitions of plain objects have no counterpart in a dylib.
+    if options.build_mode is BuildMode.PIE and not whole:
+        code.shared, code.overriding = weak_names(prepared, libraries)
     return code, reached
 
 
@@ -215,14 +224,16 @@ def _find_open_names(program: Program, cgo: Cgo, libraries: Libraries, code: Hos
         directive = cgo.imports_by_name.get(go_name(name).decode("utf-8", "surrogateescape"))
         remote = directive.name if directive else go_name(name).decode("utf-8", "surrogateescape")
         library = directive.library if directive else ""
-        ordinal, weak_library = libraries.ordinal(remote, library)
-        if ordinal is None and directive is None and not weak:
+        found = libraries.ordinal(remote, library)
+        if found.ordinal is None and directive is None and not weak:
             continue
         code.imports[row] = (
             remote,
-            macho.BIND_SPECIAL_DYLIB_FLAT_LOOKUP if ordinal is None else ordinal,
-            weak or weak_library,
+            macho.BIND_SPECIAL_DYLIB_FLAT_LOOKUP if found.ordinal is None else found.ordinal,
+            weak or found.may_miss,
         )
+        if found.weak_definition:
+            code.weak_imports.append(row)
 
 
 def _where(code: HostCode) -> U1:

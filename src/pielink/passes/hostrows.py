@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from pielink.arrays import isin
 from pielink.errors import LinkError, Problem
 from pielink.formats import macho
 from pielink.native.prepare import Prepared
-from pielink.native.relocs import LEA, MOV_LOAD, relax, relaxable
+from pielink.native.relocs import LEA, MOV_LOAD, at_names, relax, relaxable
 from pielink.native.tables import NONE, NameKind, RelocKind
 from pielink.native.tables import Relocs as HostRelocs
 from pielink.passes.fixups import Patches
 from pielink.passes.host import HostCode, go_name
 from pielink.passes.hostsections import IMAGE_INFO, kinds_of_sections
-from pielink.passes.hosttables import HostRows, Interior, OwnSection
+from pielink.passes.hosttables import HostRows, Interior, OwnSection, Shared
 from pielink.program import Program
 from pielink.record import fields
 from pielink.tables import (
@@ -47,6 +48,7 @@ from pielink.tables import (
 )
 
 _SLOT_KINDS = (RelocKind.GOT, RelocKind.GOT_LOAD, RelocKind.TLV)
+_BY_NAME = (*_SLOT_KINDS, RelocKind.BRANCH, RelocKind.ABSOLUTE)
 # What a host relocation becomes. Displacements count from the end of the field here; a bias that
 # goes beyond it moves into the addend.
 _TYPES = np.zeros(len(RelocKind), np.uint16)
@@ -69,7 +71,7 @@ def add_host_rows(
     carriers = np.zeros(len(prepared.atoms), np.int32)
     carriers[live] = len(symbols) + np.arange(len(live))
     symbols = concatenate(symbols, _carriers(memory, code, live, kind[live]))
-    symbols, interior = _interior(program, symbols, row_of_slot, code, carriers)
+    symbols, interior, row_of_symbol = _interior(program, symbols, row_of_slot, code, carriers)
     first = len(symbols)
     imports = {first + i: found for i, found in enumerate(code.imports.values())}
     symbols, relocs = extend(symbols, relocs, memory, _made(code, sections))
@@ -77,6 +79,8 @@ def add_host_rows(
     row_of_name = _row_of_name(code, interior, carriers, row_of_slot)
     row_of_name[list(code.imports)] = list(imports)
     row_of_name[code.header] = header
+    own = np.flatnonzero(code.shared)
+    row_of_name[own] = row_of_symbol[prepared.names.symbol[own]]
     symbols, relocs, patches = _add_relocs(
         memory, symbols, relocs, code, carriers, interior, row_of_name
     )
@@ -90,11 +94,22 @@ def add_host_rows(
             interior,
             patches,
             imports,
+            _shared(code, row_of_name, row_of_symbol),
             prepared.names.row,
             row_of_name,
             sections,
             header,
         ),
+    )
+
+
+def _shared(code: HostCode, row_of_name: I4, row_of_symbol: I4) -> Shared:
+    names = code.prepared.names
+    text = names.text() if code.overriding or code.shared.any() else []
+    return Shared(
+        weak={text[row]: int(row_of_name[row]) for row in np.flatnonzero(code.shared).tolist()},
+        strong={text[row]: int(row_of_symbol[names.symbol[row]]) for row in code.overriding},
+        imported=[int(row_of_name[row]) for row in code.weak_imports],
     )
 
 
@@ -120,13 +135,12 @@ def _add_relocs(
 ) -> tuple[Symbols, Relocs, Patches]:
     """Append the relocations of live atoms; say which instructions change."""
     prepared = code.prepared
-    exported = ~prepared.names.private if not code.whole else np.zeros(len(prepared.names), bool)
     rows, lea_atom, lea_offset = relax(
         prepared.relocs,
-        relaxable(prepared.host, prepared.atoms, prepared.relocs, prepared.names, exported),
+        relaxable(prepared.host, prepared.atoms, prepared.relocs, code.shared),
     )
     added = _relocs(code, _kept(rows, carriers), carriers, interior, row_of_name)
-    added, loads = _relaxed(memory, symbols, added)
+    added, loads = _relaxed(memory, symbols, added, row_of_name[np.flatnonzero(code.shared)])
     start = np.searchsorted(added.owner, np.arange(len(symbols)), side="left") + len(relocs)
     count = np.bincount(added.owner, minlength=len(symbols))
     owns = count > 0
@@ -142,11 +156,17 @@ def _add_relocs(
     return symbols, concatenate(relocs, added), patches
 
 
-def _relaxed(memory: Memory, symbols: Symbols, relocs: Relocs) -> tuple[Relocs, Patches]:
-    """Loads through the GOT of what is in the image become LEA; the atoms' own are relaxed."""
+def _relaxed(
+    memory: Memory, symbols: Symbols, relocs: Relocs, shared: I4
+) -> tuple[Relocs, Patches]:
+    """Loads through the GOT of what is in the image become LEA; the atoms' own are relaxed.
+
+    The rows `shared` may be replaced by another image's.
+    """
     rows = np.flatnonzero((relocs.type == Reloc.GOTPCREL) & (relocs.target > 0))
     rows = rows[symbols.slot[relocs.target[rows]] > 0]
     rows = rows[symbols.kind[relocs.target[rows]] != Kind.DYNIMPORT]
+    rows = rows[~isin(relocs.target[rows], shared)]
     rows = rows[relocs.offset[rows] >= 2]
     owner, place = relocs.owner[rows], relocs.offset[rows] - 2
     loads = memory.bytes[symbols.data_offset[owner] + place] == MOV_LOAD
@@ -191,8 +211,11 @@ def _carrier_name(code: HostCode, section: int) -> bytes:
 
 def _interior(
     program: Program, symbols: Symbols, row_of_slot: I4, code: HostCode, carriers: I4
-) -> tuple[Symbols, Interior]:
-    """Rows for the symbols inside of live atoms: those of Go that were undefined, or new ones."""
+) -> tuple[Symbols, Interior, I4]:
+    """Rows for the symbols inside of live atoms: those of Go that were undefined, or new ones.
+
+    Also returns the row of each host symbol, NO_TARGET for those that have none.
+    """
     prepared = code.prepared
     host, names = prepared.host, prepared.names
     table = host.symbols
@@ -234,7 +257,9 @@ def _interior(
     )
     kinds[old], sizes[old], objects[old] = kind[~new], size[~new], declared[~new]
     symbols = concatenate(with_columns(symbols, kind=kinds, size=sizes, object=objects), added)
-    return symbols, Interior(row, carrier, offset)
+    row_of_symbol = np.full(len(table.section), NO_TARGET, np.int32)
+    row_of_symbol[rows] = row
+    return symbols, Interior(row, carrier, offset), row_of_symbol
 
 
 def _places(prepared: Prepared) -> tuple[I4, I8]:
@@ -303,6 +328,11 @@ def _relocs(
     slot = np.isin(rows.kind, _SLOT_KINDS) & (rows.target != NONE)
     target[slot] = interior.row_at(target[slot], inside[slot])
     inside[slot] = 0
+    # What dyld may replace is reached by its name: through a slot, a stub, or a pointer.
+    weak = at_names(code.shared, rows.named) & isin(rows.kind, _BY_NAME)
+    names = code.prepared.names
+    target[weak] = row_of_name[rows.named[weak]]
+    inside[weak] = rows.target_offset[weak] - names.offset[rows.named[weak]]
     _check_slots(code, rows, target[slot] == NO_TARGET, slot)
     number = (rows.target == NONE) & (rows.name == NONE)
     kind = np.where(number & (rows.kind == RelocKind.ABSOLUTE), Reloc.CONST, _TYPES[rows.kind])

@@ -46,6 +46,20 @@ class OwnSection(NamedTuple):
 
 
 @record
+class Shared:
+    """The symbols of which dyld keeps one for all images; names as dyld knows them."""
+
+    weak: dict[bytes, int]  # this image's weak definitions -> row
+    strong: dict[bytes, int]  # this image's definitions that override a dylib's weak one -> row
+    imported: list[int]  # rows of dylib symbols that are weak definitions there
+
+    @property
+    def rows(self) -> I4:
+        """All that pointers are bound weakly to."""
+        return np.array([*self.weak.values(), *self.imported], np.int32)
+
+
+@record
 class HostRows:
     """What the host objects added to the tables."""
 
@@ -54,6 +68,7 @@ class HostRows:
     interior: Interior
     patches: Patches
     imports: dict[int, tuple[str, int, bool]]  # row -> name without underscore, ordinal, weak
+    shared: Shared
     names: dict[bytes, int]  # index in row_of_name of each external name
     row_of_name: I4  # row of each of Names that the image or a dylib defines
     sections: list[OwnSection]
@@ -64,7 +79,8 @@ class HostRows:
         """Nothing at all."""
         rows, places = np.zeros(0, np.int32), np.zeros(0, np.int64)
         patches = Patches(rows, rows, np.zeros(0, np.uint8))
-        return cls(rows, rows, Interior(rows, rows, places), patches, {}, {}, rows, [], 0)
+        inside, shared = Interior(rows, rows, places), Shared({}, {}, [])
+        return cls(rows, rows, inside, patches, {}, shared, {}, rows, [], 0)
 
     def kind(self, section: OwnSection) -> int:
         """The kind of the symbols in a section that keeps its name."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from pielink.errors import FormatError, LinkError, Problem, UsageError
 from pielink.formats import archive, macho
@@ -23,6 +24,14 @@ from pielink.native.toolchain import cxx_archives
 from pielink.tables import U1
 
 _CXX_LIBRARIES = ("c++", "c++abi", "stdc++")
+
+
+class Place(NamedTuple):
+    """What a name binds to."""
+
+    ordinal: int | None  # load order number of a dylib, from 1; None: no dylib is known to have it
+    may_miss: bool  # at run time
+    weak_definition: bool = False
 
 
 @dataclass
@@ -52,28 +61,26 @@ class Libraries:
                 groups.append(_by_install_name(name, self.paths))
         return libraries.link(groups, self.paths, self.minos)
 
-    def ordinal(self, name: str, library: str) -> tuple[int | None, bool]:
-        """The load order number (from 1) of the dylib that has `name` (without underscore).
-
-        `library` names the dylib, if a directive does. None: no dylib is known to have it. The
-        second result says whether it may be missing at run time.
-        """
-        weak = False
+    def ordinal(self, name: str, library: str) -> Place:
+        """Where `name` (without underscore) is; `library` names the dylib, if a directive does."""
+        weak = weak_definition = False
         if not library:
             export = self.linked.find(b"_" + name.encode("utf-8", "surrogateescape"))
             if export is None:
                 return self._unknown(name)
             library, weak = export.dylib.install_name, export.weak_import
+            weak_definition = export.weak_definition
         if library not in self.dylibs:
             self.dylibs.append(library)
-        return self.dylibs.index(library) + 1, weak or library in self.weak
+        number = self.dylibs.index(library) + 1
+        return Place(number, weak or library in self.weak, weak_definition)
 
-    def _unknown(self, name: str) -> tuple[int | None, bool]:
+    def _unknown(self, name: str) -> Place:
         """Leave to dyld what no stub lists, where the flags or libraries without a stub allow."""
         optional = f"_{name}" in self.flags.maybe_undefined
         if optional or self.flags.dynamic_lookup or self.linked.has_unlisted:
-            return macho.BIND_SPECIAL_DYLIB_FLAT_LOOKUP, optional
-        return None, False
+            return Place(macho.BIND_SPECIAL_DYLIB_FLAT_LOOKUP, optional)
+        return Place(None, may_miss=False)
 
 
 def find_libraries(

@@ -48,6 +48,12 @@ class Stubs:
     got_symbol: int
     made: list[NewSymbol]
     lazy: bool = False
+    early: int = 0  # if `lazy`: how many of the last stubs jump through the GOT all the same
+
+    @property
+    def late(self) -> I4:
+        """The dylib symbols that are bound at the first call, one for each lazy pointer."""
+        return self.stubs[: len(self.stubs) - self.early if self.lazy else 0]
 
     @property
     def stub_symbol(self) -> int:
@@ -72,8 +78,7 @@ class Stubs:
     @property
     def indirect(self) -> I4:
         """The dylib symbol of each entry of the indirect symbol table."""
-        parts = (self.stubs, self.got, self.stubs) if self.lazy else (self.stubs, self.got)
-        return np.concatenate(parts).astype(np.int32)
+        return np.concatenate([self.stubs, self.got, self.late]).astype(np.int32)
 
 
 def stubs_at_load(got: I4, stubs: I4, first: int, pie: bool) -> Stubs:
@@ -81,24 +86,34 @@ def stubs_at_load(got: I4, stubs: I4, first: int, pie: bool) -> Stubs:
 
     `first` is the row that the first new symbol will have.
     """
-    place = np.zeros(max(got.max(initial=0), stubs.max(initial=0)) + 1, np.int64)
-    place[got] = np.arange(len(got))
-    made = [_got(len(got), pie), _jumps(first, place[stubs])]
+    made = [_got(len(got), pie), _stubs(_jumps(first, _places(got, stubs)))]
     return Stubs(got, stubs, first, made)
 
 
-def stubs_at_first_call(got: I4, stubs: I4, first: int) -> Stubs:
-    """Stubs with lazy pointers; `got` holds the symbols that code loads the address of.
+def _places(got: I4, symbols: I4) -> I8:
+    """Where in the GOT each of the symbols is."""
+    place = np.zeros(max(got.max(initial=0), symbols.max(initial=0)) + 1, np.int64)
+    place[got] = np.arange(len(got))
+    return place[symbols]
 
-    `first` is the row that the first new symbol will have.
+
+def stubs_at_first_call(got: I4, late: I4, early: I4, first: int) -> Stubs:
+    """Stubs with lazy pointers for `late`, and through the GOT for `early`.
+
+    `got` holds the symbols of `early` and those that code loads the address of. `first` is the row
+    that the first new symbol will have.
     """
-    result = Stubs(append(got, np.int32(first + 5)), stubs, first, [], lazy=True)
-    entries = np.arange(len(stubs))
+    entries = np.arange(len(late))
+    result = Stubs(
+        *(append(got, np.int32(first + 5)), append(late, early), first, []),
+        lazy=True,
+        early=len(early),
+    )
     targets = amd64.HELPER_HEADER_SIZE + entries * amd64.HELPER_ENTRY_SIZE
     pointers = NewSymbol(
         ".la_symbol_ptr",
         Kind.LAZY_POINTERS,
-        bytes(len(stubs) * amd64.POINTER_SIZE),
+        bytes(len(late) * amd64.POINTER_SIZE),
         align=amd64.POINTER_SIZE,
         relocs=[
             NewReloc(i * amd64.POINTER_SIZE, result.helper_symbol, addend=target)
@@ -107,7 +122,10 @@ def stubs_at_first_call(got: I4, stubs: I4, first: int) -> Stubs:
     )
     made = [
         _got(len(result.got), pie=True),
-        _jumps(result.pointer_symbol, entries),
+        _stubs(
+            _jumps(result.pointer_symbol, entries),
+            _jumps(first, _places(got, early), len(late)),
+        ),
         pointers,
         _helper(result),
         NewSymbol("_dyld_private", Kind.NOPTR_DATA, bytes(amd64.POINTER_SIZE)),
@@ -122,9 +140,9 @@ def _got(entries: int, pie: bool) -> NewSymbol:
     return NewSymbol(".got", kind, bytes(entries * amd64.POINTER_SIZE), align=4)
 
 
-def _jumps(table: int, entry: I8) -> NewSymbol:
-    """One stub for each of `entry`: its pointer's index in the symbol in row `table`."""
-    relocs = [
+def _jumps(table: int, entry: I8, first: int = 0) -> list[NewReloc]:
+    """Where stubs, from number `first` on, jump: pointers `entry` of the symbol in row `table`."""
+    return [
         NewReloc(
             offset=i * amd64.STUB_SIZE + amd64.STUB_DISPLACEMENT,
             target=table,
@@ -132,8 +150,12 @@ def _jumps(table: int, entry: I8) -> NewSymbol:
             size=4,
             addend=index * amd64.POINTER_SIZE,
         )
-        for i, index in enumerate(entry.tolist())
+        for i, index in enumerate(entry.tolist(), first)
     ]
+
+
+def _stubs(*jumps: list[NewReloc]) -> NewSymbol:
+    relocs = [jump for part in jumps for jump in part]
     return NewSymbol(".plt", Kind.STUBS, amd64.STUB * len(relocs), relocs=relocs)
 
 
@@ -145,10 +167,10 @@ def _helper(stubs: Stubs) -> NewSymbol:
         NewReloc(amd64.HELPER_PRIVATE_AT, private, Reloc.PCREL, 4),
         NewReloc(amd64.HELPER_BINDER_AT, stubs.got_symbol, Reloc.PCREL, 4, binder),
     ]
-    for i in range(len(stubs.stubs)):
+    for i in range(len(stubs.late)):
         at = amd64.HELPER_HEADER_SIZE + i * amd64.HELPER_ENTRY_SIZE + amd64.HELPER_JUMP_AT
         relocs.append(NewReloc(at, stubs.helper_symbol, Reloc.PCREL, 4))
-    content = amd64.HELPER_HEADER + amd64.HELPER_ENTRY * len(stubs.stubs)
+    content = amd64.HELPER_HEADER + amd64.HELPER_ENTRY * len(stubs.late)
     return NewSymbol(".stub_helper", Kind.STUB_HELPER, content, align=4, relocs=relocs)
 
 

@@ -78,17 +78,21 @@ class Exports:
     symbol: I4  # row in Symbols
     name: list[bytes]  # as C code on macOS knows it, with the leading underscore
     dynamic: Bool  # dyld may find it; False: only static linkers (private extern)
+    weak: Bool  # another image's definition may take its place
+    overriding: Bool  # it takes the place of a dylib's weak definition
 
     @classmethod
     def none(cls) -> Exports:
         """No exports at all."""
-        return cls(np.zeros(0, np.int32), [], np.zeros(0, np.bool_))
+        no = np.zeros(0, np.bool_)
+        return cls(np.zeros(0, np.int32), [], no, no, no)
 
     def only_dynamic(self) -> Exports:
         """Those that dyld may find."""
         rows = np.flatnonzero(self.dynamic)
         names = [self.name[row] for row in rows.tolist()]
-        return Exports(self.symbol[rows], names, self.dynamic[rows])
+        flags = (column[rows] for column in (self.dynamic, self.weak, self.overriding))
+        return Exports(self.symbol[rows], names, *flags)
 
 
 @record
@@ -131,11 +135,12 @@ def symtab(
     strings, offset = _local_strings(memory, symbols, rows, is_function)
     locals_ = _defined(layout, rows, offset, macho.N_SECT)
     kept = exports.only_dynamic() if strip else exports
-    exported, tail = _exported(layout, kept, len(strings))
+    exported, weak, tail = _exported(layout, kept, len(strings))
     strings += tail
     undefined, symbol, tail = _undefined(imports, len(strings))
     index = np.full(len(symbols), macho.INDIRECT_SYMBOL_LOCAL, np.uint32)
     index[symbol] = np.arange(len(symbol)) + len(locals_) + len(exported)
+    index[weak] = np.flatnonzero(exported["n_desc"] & macho.N_WEAK_DEF) + len(locals_)
     return SymbolTable(
         entries=np.concatenate([locals_, exported, undefined]),
         strings=strings + tail,
@@ -146,12 +151,18 @@ def symtab(
     )
 
 
-def _exported(layout: Layout, exports: Exports, start: int) -> tuple[NDArray[Any], bytes]:
-    """The entries of exported symbols, and their names, which begin at `start` of the strings."""
+def _exported(layout: Layout, exports: Exports, start: int) -> tuple[NDArray[Any], I4, bytes]:
+    """The entries of exported symbols, and their names, which begin at `start` of the strings.
+
+    Also the rows in Symbols of those that are weak definitions, in the order of the entries.
+    """
     by_name = sorted(range(len(exports.name)), key=exports.name.__getitem__)
     strings, offset = _join([exports.name[i] for i in by_name], start)
     kind = np.where(exports.dynamic, 0, macho.N_PEXT) | macho.N_SECT | macho.N_EXT
-    return _defined(layout, exports.symbol[by_name], offset, kind[by_name]), strings
+    symbol, weak = exports.symbol[by_name], exports.weak[by_name]
+    entries = _defined(layout, symbol, offset, kind[by_name])
+    entries["n_desc"] = np.where(weak, macho.N_WEAK_DEF, 0)
+    return entries, symbol[weak], strings
 
 
 def _undefined(imports: Imports, start: int) -> tuple[NDArray[Any], I4, bytes]:

@@ -1,0 +1,68 @@
+"""Weak definitions: which symbols of host objects dyld keeps once for all images of a process.
+
+C++ puts templates and inline functions into every object that uses them, as weak definitions. The
+linker keeps one for the image; dyld keeps one for the process, so that their addresses and static
+variables are the same everywhere:
+
+- A weak definition that others can see is exported, pointers to it are in the weak-bind stream as
+  well, and calls to it go through a stub.
+- A reference to a dylib's weak definition is bound as others are, and weakly besides.
+- A strong definition of a name that a dylib defines weakly overrides that: it is exported, and the
+  weak-bind stream says so.
+
+Source: lld/MachO SyntheticSections.cpp (addNonLazyBindingEntries, WeakBindingSection); dyld's
+ImageLoaderMachO::weakBind.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pielink.formats import macho
+from pielink.formats.machobj import MachObject
+from pielink.native.prepare import Prepared
+from pielink.native.tables import NONE, NameKind
+from pielink.passes.libraries import Libraries
+from pielink.tables import Bool
+
+
+def shares_weakly(files: list[MachObject], libraries: Libraries) -> bool:
+    """Whether objects define weakly what a dylib of this link has, too."""
+    shown, bits = macho.N_STAB | macho.N_EXT | macho.N_PEXT, macho.N_WEAK_DEF
+    for file in files:
+        kind, desc = file.symbols["type"], file.symbols["desc"]
+        weak = ((kind & shown) == macho.N_EXT) & ((desc & bits) != 0)
+        weak &= (kind & macho.N_TYPE) != macho.N_UNDF
+        for row in np.flatnonzero(weak).tolist():
+            if libraries.linked.find(file.symbol_name(row)):
+                return True
+    return False
+
+
+def weak_names(prepared: Prepared, libraries: Libraries) -> tuple[Bool, list[int]]:
+    """What dyld has to know of the names, for an image that it binds.
+
+    Returns which names are weak definitions that other images see, (n,) of Names, and the rows of
+    those that override a dylib's weak definition.
+    """
+    names = prepared.names
+    visible = _visible(prepared, libraries)
+    overriding = []
+    strong = np.flatnonzero(visible & ~names.weak_definition)
+    text = names.text() if len(strong) else []
+    for row in strong.tolist():
+        export = libraries.linked.find(text[row])
+        if export is not None and export.weak_definition:
+            overriding.append(row)
+    return visible & names.weak_definition, overriding
+
+
+def _visible(prepared: Prepared, libraries: Libraries) -> Bool:
+    """Which names live atoms define for other images, too."""
+    names, live = prepared.names, np.append(prepared.live, False)
+    visible: Bool = (names.kind == NameKind.DEFINED) & ~names.private & (names.alias == NONE)
+    visible &= live[names.atom]
+    if libraries.flags.exported:  # as with Apple's linker, all other names are private then
+        wanted = {name.encode("utf-8", "surrogateescape") for name in libraries.flags.exported}
+        visible &= np.array([name in wanted for name in names.row], np.bool_)
+    return visible
