@@ -6,6 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cache
 
+import numpy as np
+
+NEVER = 1 << 30
 POINTER = 8
 WRAP = 1 << 64
 
@@ -195,8 +198,9 @@ def shortest_bind(rows: Sequence[Bind]) -> int:
     """The fewest bytes for any order of the rows, DONE left out: a search over all orders.
 
     The state is the set of rows done and the row done last (an opcode leaves the address anywhere
-    it likes behind that one). Rows that one repeat could cover are not tried as such: the rows
-    must not hold four with one symbol and equal strides.
+    it likes behind that one); the sets of one size are looked at together. Rows that one repeat
+    could cover are not tried as such: the rows must not hold four with one symbol and equal
+    strides.
     """
     n = len(rows)
 
@@ -217,15 +221,14 @@ def shortest_bind(rows: Sequence[Bind]) -> int:
             moves.append(0 if gap % POINTER == 0 and gap <= 120 else len(uleb(gap)))
         return cost + min(moves)
 
-    best = {(1 << i, i): change(None, rows[i]) for i in range(n)}
-    for done in range(1, 1 << n):
-        for last in range(n):
-            cost = best.get((done, last))
-            if cost is None:
-                continue
-            for i in range(n):
-                if not done >> i & 1:
-                    state = (done | 1 << i, i)
-                    there = cost + change(rows[last], rows[i])
-                    best[state] = min(best.get(state, there), there)
-    return min(cost for (done, _), cost in best.items() if done == (1 << n) - 1)
+    sets = np.arange(1 << n)
+    best = np.full((1 << n, n), NEVER, np.int32)
+    for i in range(n):
+        best[1 << i, i] = change(None, rows[i])
+    step = np.array([[change(last, row) for last in rows] for row in rows], np.int32)
+    for size in range(1, n):
+        done = sets[np.bitwise_count(sets) == size]
+        for i in range(n):
+            without = done[done >> i & 1 == 0]
+            best[without | 1 << i, i] = (best[without] + step[i]).min(axis=1)
+    return int(best[-1].min())

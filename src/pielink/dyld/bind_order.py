@@ -4,8 +4,8 @@ From one symbol to the next the stream may have to set the library, the addend, 
 address. Which order of symbols needs the fewest bytes is a travelling-salesman problem. A few
 orders are close to the best in practice: along the addresses, by library, by addend, and their
 combinations. They are costed and the cheapest is taken. With few symbols there is time for more:
-moving stretches of the order elsewhere while that saves bytes, and for very few a search that
-looks at all orders.
+moving stretches of the order elsewhere while that saves bytes, and for very few a search through
+the sets of symbols that are done.
 """
 
 from __future__ import annotations
@@ -16,18 +16,21 @@ from typing import NamedTuple
 import numpy as np
 
 from pielink.arrays import append, changes, classes, differences
-from pielink.arraytypes import I4, I8, Bool
+from pielink.arraytypes import I8
 from pielink.dyld import leb128
 from pielink.dyld.bind_writer import MAX_IMMEDIATE, single_cost
 from pielink.dyld.columns import POINTER_SIZE, Rows
+from pielink.dyld.plan import Costs
 from pielink.dyld.ragged import ranges
 from pielink.record import record
 
-EXACT_UP_TO = 10  # groups of rows: all orders are looked at
+SHORTEST_UP_TO = 20  # groups of rows: chains are built from all ends at once
+WIDTH = 3000  # chains kept while building
 SEARCH_UP_TO = 128  # groups of rows
 LONGEST_MOVE = 8  # groups
 NEAREST_STARTS = 8
 IMPROVED_STARTS = 4
+_NUMBERS = ("offset", "ordinal", "addend")
 KEEP_SYMBOL = 1 << 20  # a distance that no search accepts where it can be avoided
 
 
@@ -37,8 +40,7 @@ def good_orders(rows: Rows) -> list[I8]:
     The first ones keep the rows of a group in ascending order, so that repeats can cover them; for
     few rows there are also some that move single rows.
     """
-    order, symbol = _by_group(rows)
-    starts = np.flatnonzero(_group_starts(rows[order], symbol[order]))
+    order, symbol, starts = _by_group(rows)
     groups = _groups(rows, order, symbol, starts)
     symbols = rows[groups.symbol]
     chains = [_sorted(symbols, keys) for keys in _candidates(symbols)]
@@ -54,60 +56,103 @@ def good_orders(rows: Rows) -> list[I8]:
 
 @record
 class _Groups:
-    """Groups of rows that agree in all but location; their first rows, last rows, and symbols.
+    """Groups of rows that agree in all but location. Columns (n,), int64 but for the costs, int8.
 
-    symbol: (n,) the row that holds the symbol's first location, so the same for all of a symbol.
+    symbol: the row that holds the symbol's first location, so the same for all of a symbol.
+    segment, begin, end: where the first row is, and where the address is behind the last one, as
+    an offset in the segment `last_segment`. The costs: bytes to set each column of the group.
     """
 
-    heads: Rows
-    tails: Rows
     symbol: I8
+    segment: I8
+    begin: I8
+    last_segment: I8
+    end: I8
+    ordinal: I8
+    addend: I8
+    type: I8
+    ordinal_cost: Costs
+    addend_cost: Costs
+    address_cost: Costs
 
     def cost(self, chain: I8) -> int:
         """Bytes to go along the chain, a permutation of the groups that keeps symbols together."""
-        return int(_steps(self.tails[chain[:-1]], self.heads[chain[1:]]).sum()) + int(
-            _opening(self.heads[chain[:1]]).sum()
-        )
+        return int(self._steps(chain[:-1], chain[1:]).sum()) + int(self._opening(chain[:1]).sum())
 
     def distances(self) -> I8:
         """Bytes from group to group: (n + 1, n + 1); the last row is the start, its column the end.
 
         A change of symbol costs more than anything it could save.
         """
-        n = len(self.heads)
+        n = len(self.symbol)
+        each = np.arange(n)
         matrix = np.zeros((n + 1, n + 1), np.int64)
-        matrix[:n, :n] = _steps(self.tails[:, None], self.heads[None, :])
+        matrix[:n, :n] = self._steps(each[:, None], each[None, :])
         matrix[:n, :n] += KEEP_SYMBOL * (self.symbol[:, None] != self.symbol[None, :])
-        matrix[n, :n] = _opening(self.heads)
+        matrix[n, :n] = self._opening(each)
         return matrix
+
+    def _opening(self, group: I8) -> Costs:
+        """Bytes to set library, addend and address for a first group."""
+        addend = (self.addend[group] != 0) * self.addend_cost[group]
+        total: Costs = self.ordinal_cost[group] + addend + self.address_cost[group]
+        return total
+
+    def _steps(self, tail: I8, head: I8) -> Costs:
+        """Bytes to go from group to group (indices, broadcast), the symbol's name left out."""
+        gap = self.begin[head] - self.end[tail]
+        ahead = (self.last_segment[tail] == self.segment[head]) & (gap >= 0)
+        onward = single_cost(np.maximum(gap, 0)) - np.int8(1)
+        cost: Costs = np.where(ahead, onward, self.address_cost[head])
+        cost += (self.ordinal[tail] != self.ordinal[head]) * self.ordinal_cost[head]
+        cost += (self.addend[tail] != self.addend[head]) * self.addend_cost[head]
+        cost += self.type[tail] != self.type[head]
+        return cost
 
 
 def _groups(rows: Rows, order: I8, symbol: I8, starts: I8) -> _Groups:
-    heads, tails = order[starts], order[append(starts[1:], len(order)) - 1]
-    return _Groups(rows[heads], rows[tails], symbol[heads])
+    first = order[starts]
+    heads, tails = rows[first], rows[order[append(starts[1:], len(order)) - 1]]
+    begin, ordinal, addend = (heads[name].astype(np.int64) for name in _NUMBERS)
+    return _Groups(
+        symbol=symbol[first],
+        segment=heads["segment"].astype(np.int64),
+        begin=begin,
+        last_segment=tails["segment"].astype(np.int64),
+        end=tails["offset"].astype(np.int64) + POINTER_SIZE,
+        ordinal=ordinal,
+        addend=addend,
+        type=heads["type"].astype(np.int64),
+        ordinal_cost=1 + leb128.uleb_sizes(abs(ordinal)) * (ordinal > MAX_IMMEDIATE),
+        addend_cost=1 + leb128.sleb_sizes(addend),
+        address_cost=1 + leb128.uleb_sizes(begin),
+    )
 
 
-def _by_group(rows: Rows) -> tuple[I8, I8]:
-    """An order of the rows with groups together, symbols by first location; each row's symbol."""
+def _by_group(rows: Rows) -> tuple[I8, I8, I8]:
+    """An order of the rows with groups together, symbols by first location.
+
+    Also each row's symbol, and where in the order the groups start.
+    """
     _, _, flags = classes(rows["flags"])
     symbol = rows["name"].astype(np.int64) * (int(flags.max()) + 1) + flags
     where = np.arange(len(rows))
     first = np.zeros(int(symbol.max()) + 1, np.int64)
     first[symbol[::-1]] = where[::-1]
     first = first[symbol]
-    if (first == where).all():
-        return where, first
     columns = [rows[name] for name in ("addend", "type", "ordinal")]
     keys = [column for column in columns if (column != column[first]).any()]
-    order = np.lexsort((*keys, first))
-    return order, first
+    order = np.lexsort((*keys, first)) if keys else _stable_order(first)
+    starts = changes(first[order])
+    for key in keys:
+        starts |= changes(key[order])
+    return order, first, np.flatnonzero(starts)
 
 
-def _group_starts(ordered: Rows, symbol: I8) -> Bool:
-    starts = changes(symbol)
-    for name in ("ordinal", "type", "addend"):
-        starts |= changes(ordered[name])
-    return starts
+def _stable_order(key: I8) -> I8:
+    """np.argsort(key, kind="stable") for keys that are indices: n sorted numbers are soon had."""
+    order: I8 = np.sort(key * len(key) + np.arange(len(key))) % len(key)
+    return order
 
 
 def _candidates(symbols: Rows) -> list[tuple[str, ...]]:
@@ -124,41 +169,12 @@ def _sorted(symbols: Rows, keys: tuple[str, ...]) -> I8:
     return np.lexsort([symbols[name] for name in reversed(keys)])
 
 
-def _libraries(ordinal: I4) -> I8:
-    wide = ordinal.astype(np.int64)
-    return np.where(wide > MAX_IMMEDIATE, 1 + leb128.uleb_sizes(abs(wide)), 1)
-
-
-def _opening(heads: Rows) -> I8:
-    """Bytes to set library, addend and address for a first group: (n,)."""
-    addend = 1 + leb128.sleb_sizes(heads["addend"].astype(np.int64))
-    where = 1 + leb128.uleb_sizes(heads["offset"].astype(np.int64))
-    total: I8 = _libraries(heads["ordinal"]) + (heads["addend"] != 0) * addend + where
-    return total
-
-
-def _steps(tails: Rows, heads: Rows) -> I8:
-    """Bytes to go from tails to heads (broadcast), the symbol's name left out: int64."""
-    begin = heads["offset"].astype(np.int64)
-    gap = begin - tails["offset"].astype(np.int64) - POINTER_SIZE
-    ahead = (tails["segment"] == heads["segment"]) & (gap >= 0)
-    onward = single_cost(np.maximum(gap, 0)) - 1
-    cost: I8 = np.where(ahead, onward, 1 + leb128.uleb_sizes(begin))
-    cost += (tails["ordinal"] != heads["ordinal"]) * _libraries(heads["ordinal"])
-    addend = 1 + leb128.sleb_sizes(heads["addend"].astype(np.int64))
-    cost += (tails["addend"] != heads["addend"]) * addend
-    cost += tails["type"] != heads["type"]
-    return cost
-
-
 def _search(distance: I8, chains: list[I8]) -> list[I8]:
     """Better chains, found from the given ones and from some that always go to the nearest group.
 
     distance: as `_Groups.distances` gives it. A chain that cannot be shorter is returned alone.
     """
     n = len(distance) - 1
-    if n <= EXACT_UP_TO:
-        return [min(*chains, _shortest(distance), key=lambda chain: _length(distance, chain))]
     # Every group is reached once, all but one of them from another group.
     itself = np.arange(n)[:, None] == np.arange(n)
     reached = (distance[:n, :n] + itself * KEEP_SYMBOL).min(axis=0)
@@ -166,27 +182,47 @@ def _search(distance: I8, chains: list[I8]) -> list[I8]:
     for best in chains:
         if _length(distance, best) <= least:
             return [best]
-    starts = sorted((*chains, *_nearest(distance)), key=lambda chain: _length(distance, chain))
+    starts = [*chains, *_nearest(distance)]
+    if n <= SHORTEST_UP_TO:
+        starts.append(_shortest(distance))
+    starts.sort(key=lambda chain: _length(distance, chain))
     return [_improved(start, distance) for start in starts[:IMPROVED_STARTS]]
 
 
 def _shortest(distance: I8) -> I8:
-    """The shortest chain: over sets of groups, the shortest way through a set to each of it."""
+    """The shortest chain, or one close to it: the best WIDTH ways to each number of groups.
+
+    A way is the set of its groups and the last of them; of two that agree in both, the shorter one
+    stays. Up to 9 groups no way is lost, so the chain is the shortest there is.
+    """
     n = len(distance) - 1
-    places, sets = np.arange(n), np.arange(1 << n)
-    size = np.bitwise_count(sets)
-    length = np.full((1 << n, n), n * KEEP_SYMBOL * 2)
-    length[1 << places, places] = distance[n, :n]
-    for done in range(1, n):
-        here = sets[size == done]
-        onward = (length[here][:, :, None] + distance[:n, :n]).min(axis=1)
-        which, to = np.nonzero(here[:, None] >> places & 1 == 0)
-        length[here[which] | 1 << to, to] = onward[which, to]
-    left, back = (1 << n) - 1, [int(length[-1].argmin())]
-    while len(back) < n:
-        left &= ~(1 << back[-1])
-        back.append(int((length[left] + distance[:n, back[-1]]).argmin()))
-    return np.array(back[::-1])
+    itself = np.arange(n)[:, None] == np.arange(n)
+    step = distance[:n, :n] + itself * KEEP_SYMBOL
+    # What a group costs at the least is paid in advance, so that ways through dear groups compare.
+    least = step.min(axis=0)
+    last = np.arange(n)
+    done, cost = 1 << last, distance[n, :n] - least
+    steps = []
+    for _ in range(n - 1):
+        way, to = np.nonzero(done[:, None] >> np.arange(n) & 1 == 0)
+        cost = cost[way] + (step - least)[last[way], to]
+        done = done[way] | 1 << to
+        kept = _distinct_ways(done * n + to, cost)
+        steps.append((way[kept], last))
+        done, last, cost = done[kept], to[kept], cost[kept]
+    at = int(cost.argmin())
+    chain = [int(last[at])]
+    for way, before in reversed(steps):
+        at = int(way[at])
+        chain.append(int(before[at]))
+    return np.array(chain[::-1])
+
+
+def _distinct_ways(way: I8, cost: I8) -> I8:
+    """The cheapest row of each way, and of those the WIDTH cheapest."""
+    order = np.lexsort((cost, way))
+    kept = order[changes(way[order])]
+    return kept[np.argsort(cost[kept], kind="stable")[:WIDTH]]
 
 
 def _length(distance: I8, chain: I8) -> int:

@@ -78,7 +78,7 @@ def emit(rows: Rows, names: Sequence[bytes], ordinals: bool) -> bytes:
     """
     new_symbol = changes(rows["name"]) | changes(rows["flags"])
     bound = np.flatnonzero(rows["type"])
-    binds = rows[bound]
+    binds = rows[bound] if len(bound) < len(rows) else rows
     new = {name: changes(binds[name]) for name in ("ordinal", "type", "addend")}
     new["ordinal"] &= ordinals
     new["addend"][:1] = binds["addend"][:1] != 0

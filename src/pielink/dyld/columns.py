@@ -35,6 +35,7 @@ ALIGNED_BIND = np.dtype([(name, BIND[name]) for name in BIND.names or ()], align
 POINTER_SIZE = 8
 MAX_SEGMENT = 15  # an immediate
 MAX_OFFSET_BITS = 58  # leaves room for segment and type in one sort key; VM addresses have 47
+MAX_OFFSET = (1 << MAX_OFFSET_BITS) - 1
 MAX_ROWS = 1 << 24  # pointers that a stream may name: 128 MiB of them
 LOCATION_MASK = np.uint64((1 << MAX_OFFSET_BITS + 4) - 1)  # a location key without the type
 
@@ -46,18 +47,20 @@ def location_keys(rows: Rows, types: range) -> U8:
 
     Raises DyldInfoError naming the first row that no opcode can express.
     """
+    if not len(rows):
+        return np.zeros(0, np.uint64)
     segment, kind, offset = rows["segment"], rows["type"], rows["offset"].astype(np.uint64)
-    for bad, what in (
-        (segment > MAX_SEGMENT, f"the segment index is above {MAX_SEGMENT}"),
-        ((kind < types.start) | (kind >= types.stop), "the type is unknown"),
-        (offset >> np.uint64(MAX_OFFSET_BITS) > 0, f"the offset needs over {MAX_OFFSET_BITS} bits"),
+    for column, least, most, what in (
+        (segment, 0, MAX_SEGMENT, f"the segment index is above {MAX_SEGMENT}"),
+        (kind, types.start, types.stop - 1, "the type is unknown"),
+        (offset, 0, MAX_OFFSET, f"the offset needs over {MAX_OFFSET_BITS} bits"),
     ):
-        if bad.any():
-            row = int(np.flatnonzero(bad)[0])
+        if int(column.min()) < least or int(column.max()) > most:
+            row = int(np.flatnonzero((column < least) | (column > most))[0])
             raise DyldInfoError(f"row {row} cannot be encoded: {what}")
-    key = kind.astype(np.uint64) << np.uint64(MAX_OFFSET_BITS + 4)
-    key |= segment.astype(np.uint64) << np.uint64(MAX_OFFSET_BITS)
-    return key | offset
+    place: U8 = (kind << 4 | segment).astype(np.uint64)
+    place <<= np.uint64(MAX_OFFSET_BITS)
+    return np.bitwise_or(place, offset, out=place)
 
 
 def check_limits(

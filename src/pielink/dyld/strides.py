@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from pielink.arrays import append
-from pielink.arraytypes import I8, U2, Bool
+from pielink.arraytypes import I1, I8, U2, Bool
 from pielink.dyld import leb128
 from pielink.dyld.columns import POINTER_SIZE
 from pielink.dyld.ragged import ranges
@@ -29,11 +29,11 @@ _MODULUS = 251
 
 @record
 class _Stretches:
-    """(n,) columns. first: index of the first location; count: of locations; period."""
+    """(n,) columns. first: index of the first location; count: of locations."""
 
     first: I8
     count: I8
-    period: I8
+    period: int
 
 
 def passes(offset: I8, gap: I8) -> I8 | None:
@@ -43,7 +43,7 @@ def passes(offset: I8, gap: I8) -> I8 | None:
     next location, negative where the two have nothing to do with one another.
     """
     tokens = _tokens(gap)
-    cost = append(0, np.cumsum(_ascending_costs(gap)))
+    cost = append(0, np.cumsum(_ascending_costs(gap), dtype=np.int64))
     found = []
     for period in range(2, min(LONGEST_PERIOD, len(gap) // 3) + 1):
         stretches = _profitable(_stretches(tokens, period), offset, cost)
@@ -56,14 +56,15 @@ def passes(offset: I8, gap: I8) -> I8 | None:
         return None
     order = np.arange(len(offset))
     for stretches in found:
-        count = stretches.count
-        nth = ranges(np.zeros(len(count), np.int64), count)
-        start, each = np.repeat(stretches.first, count), np.repeat(stretches.period, count)
-        rounds, rest = np.divmod(np.repeat(count, count), each)
+        count, period = stretches.count, stretches.period
+        where = ranges(stretches.first, count)
+        start = np.repeat(stretches.first, count)
+        rounds, rest = np.repeat(count // period, count), np.repeat(count % period, count)
+        nth = where - start
         # Rotated so that the last pass ends at the last location, with what follows just ahead.
-        phase = (nth % each - rest) % each
-        longer = np.maximum(phase - (each - rest), 0)  # earlier passes that have one more
-        order[start + phase * rounds + longer + nth // each] = start + nth
+        phase = (nth + (period - rest)) % period
+        longer = np.maximum(phase - (period - rest), 0)  # earlier passes that have one more
+        order[start + phase * rounds + longer + nth // period] = where
     return order
 
 
@@ -73,22 +74,23 @@ def _unique(index: I8) -> U2:
 
 def _tokens(gap: I8) -> U2:
     """The gaps as small numbers, equal where gaps are: (n,). Odd and huge ones equal none."""
-    words = gap >> 3
-    odd = np.flatnonzero((gap & (POINTER_SIZE - 1) != 0) | (words < 0) | (words >= _UNIQUE))
-    tokens = words.astype(np.uint16)
+    size = gap.view(np.uint64)  # a negative gap is a huge one
+    odd = np.flatnonzero((size & (POINTER_SIZE - 1) != 0) | (size >= POINTER_SIZE * _UNIQUE))
+    tokens = (size >> 3).astype(np.uint16)
     tokens[odd] = _unique(odd)
     return tokens
 
 
-def _ascending_costs(gap: I8) -> I8:
+def _ascending_costs(gap: I8) -> I1:
     """About what each gap costs in bytes if locations ascend: (n,), never too much on the whole.
 
     A gap needs an opcode and its number, or an add behind the pointers that precede it; the
     second of equal gaps makes a repeat of them; the third and later cost nothing.
     """
-    cost = np.where(gap > 0, 2, 0)
-    cost[gap >= 128] = 3
-    same = append(False, gap[1:] == gap[:-1]) & (gap > 0)
+    moves = gap > 0
+    cost = moves * np.int8(2)
+    cost += gap >= 128
+    same = append(False, gap[1:] == gap[:-1]) & moves
     cost[same] = 0
     second = same & ~append(False, same[:-1])
     cost[second] = 1
@@ -106,7 +108,7 @@ def _stretches(tokens: U2, period: int) -> _Stretches:
     first, stop = edges[::2], edges[1::2]
     long = np.flatnonzero(stop - first >= period)
     first, count = first[long], stop[long] + period + 1 - first[long]
-    return _Stretches(first, count, np.full(len(first), period))
+    return _Stretches(first, count, period)
 
 
 def _profitable(stretches: _Stretches, offset: I8, cost: I8) -> _Stretches:
@@ -121,7 +123,7 @@ def _profitable(stretches: _Stretches, offset: I8, cost: I8) -> _Stretches:
 
 
 def _only(stretches: _Stretches, which: Bool) -> _Stretches:
-    return _Stretches(stretches.first[which], stretches.count[which], stretches.period[which])
+    return _Stretches(stretches.first[which], stretches.count[which], stretches.period)
 
 
 def _saved(stretches: _Stretches, offset: I8, cost: I8) -> I8:
