@@ -7,7 +7,7 @@ import random
 import numpy as np
 from reference import names as plain
 
-from pielink.names import NameIndex, hashes, keys, words_at
+from pielink.names import NameIndex, hashes, keys, ranks, words_at
 from pielink.tables import Memory
 
 
@@ -35,6 +35,18 @@ def test_hashes_and_keys_equal_their_plain_twins() -> None:
         wanted = [plain.hashed(n, v) for n, v in zip(names, version.tolist(), strict=True)]
         assert hashes(memory, offset, size, version).tolist() == wanted
         assert keys(memory, offset, size).tolist() == [plain.key(name) for name in names]
+
+
+def test_ranks_are_in_the_order_of_the_texts() -> None:
+    rng = random.Random(10)
+    texts = [b"", b"\0", b"a", b"a\0", *random_names(rng, 200)]
+    texts += [bytes(rng.choices(b"\0ab\xff", k=rng.randrange(40))) for _ in range(400)]
+    texts += [text + b"x" * rng.randrange(3) for text in texts]
+    memory, offset, size = placed(rng, texts)
+    order = sorted(texts)
+    wanted = [order.index(text) for text in texts]
+    assert ranks(memory, offset, size.astype(np.int64)).tolist() == wanted
+    assert ranks(memory, offset[:0], size[:0].astype(np.int64)).tolist() == []
 
 
 def test_words_begin_at_every_byte() -> None:

@@ -18,6 +18,7 @@ from pielink.errors import Problems
 from pielink.golang import fips
 from pielink.golang.callgraph import size_lines
 from pielink.golang.cgo import read_directives
+from pielink.golang.linkname import check_linknames
 from pielink.golang.markers import TEXT_MARKERS, data_markers
 from pielink.golang.pclntab import pclntab
 from pielink.golang.sections import DATA, DATA_CONST, TEXT, section_plans
@@ -33,7 +34,7 @@ from pielink.passes.arrange import arrange
 from pielink.passes.classify import classify
 from pielink.passes.codecheck import check_code, print_dependencies
 from pielink.passes.contents import fill_pointer_maps, with_content
-from pielink.passes.dyld_info import DyldInfo, dyld_info
+from pielink.passes.dyld_info import DyldInfo, chained_info, opcode_info
 from pielink.passes.exports import exports
 from pielink.passes.hosttables import HostRows
 from pielink.passes.imports import cgo_exports, dylib_imports
@@ -43,7 +44,7 @@ from pielink.passes.reach import Reach, reach
 from pielink.passes.read import read
 from pielink.passes.resolve import resolve
 from pielink.passes.roots import entry_symbol, exported, extra_roots
-from pielink.passes.stubs import with_binder
+from pielink.passes.stubs import set_lazy_offsets, with_binder
 from pielink.passes.verify import verify
 from pielink.passes.write import write
 from pielink.record import fresh, record
@@ -59,6 +60,7 @@ from pielink.tables import (
     concatenate,
     with_columns,
 )
+from pielink.together import together
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,7 +146,9 @@ class _Link:
     def __init__(self, options: LinkOptions) -> None:
         self.options = options
         self.pie = options.build_mode is BuildMode.PIE
+        self.chained = self.pie and options.dyld_info is DyldInfoFormat.CHAINED
         self.lazy = self.pie and options.bind is BindTime.LAZY
+        self.info = DyldInfo()
         self.rounding = options.round or amd64.PAGE_SIZE
 
     def read(self) -> None:
@@ -162,7 +166,17 @@ class _Link:
         self.sdk = self.options.macsdk or Version(*release.sdk)
 
     def reach(self) -> None:
-        """What the entry point leads to, by Go's rules, and through host objects by theirs."""
+        """What the entry point leads to, and whether the references by linkname are allowed."""
+        together(self._check_linknames, self._reach)
+
+    def _check_linknames(self) -> None:
+        if self.options.check_linkname:
+            problems = Problems()
+            check_linknames(self.program, problems)
+            problems.raise_if_any()
+
+    def _reach(self) -> None:
+        """What the entry point leads to by Go's rules, and through host objects by theirs."""
         self.entry = entry_symbol(self.program, self.options)
         roots = extra_roots(self.program, self.cgo, self.options)
 
@@ -312,28 +326,26 @@ class _Link:
             *(concatenate(self.dynamic.patches, self.host.patches), self.layout),
             *(int(self.builder.find("runtime.unreachableMethod", 1)), self.program.lookup),
         )
-        self.image = relocate_pass.relocate(inputs)
         pointers = self.dynamic.pointers
         self.fixups = dynamic_pass.place(memory, self.symbols, pointers, self.layout)
+        self.image, _ = together(lambda: relocate_pass.relocate(inputs), self._make_tables)
         if self.options.verify:
             verify(inputs, self.image, self.fixups)
         fips.put_sum(self.image, self.layout, self.early.fips, self.options.fips_output)
 
-    def describe(self) -> None:
-        """What dyld is told, the symbol table, and the load commands that describe all that."""
+    def _make_tables(self) -> None:
+        """What dyld is told, and the symbol table: as far as they do not depend on the image."""
         options, layout, stubs = self.options, self.layout, self.dynamic.stubs
         directives = cgo_exports(self.cgo, self.row_of_slot, self.host)
         self.exports = named = exports(
             *(self.program, self.symbols, layout, self.row_of_slot, directives, options),
             self.host.shared,
         )
-        self.info = DyldInfo()
-        if self.pie:
-            chained = options.dyld_info is DyldInfoFormat.CHAINED
-            self.info = dyld_info(
-                *(self.image, self.fixups, layout, self.imports, stubs, named, chained)
+        if self.pie and not self.chained:
+            self.info, self.lazy_offsets = opcode_info(
+                *(self.fixups, layout, self.imports, stubs, named)
             )
-        table = symtab_pass.symtab(
+        self.symbol_table = symtab_pass.symtab(
             self.program.memory,
             self.program.objects,
             self.symbols,
@@ -344,6 +356,14 @@ class _Link:
             self._are_text,
             options.strip_symbols,
         )
+
+    def describe(self) -> None:
+        """The load commands, and what of the image dyld's information decides."""
+        layout, stubs, table = self.layout, self.dynamic.stubs, self.symbol_table
+        if self.chained:
+            self.info = chained_info(self.image, self.fixups, layout, self.imports, self.exports)
+        elif stubs.lazy:
+            set_lazy_offsets(self.image, layout, stubs, self.lazy_offsets)
         tables: dict[str, bytes] = {}
         if self.code is not None:
             from pielink.passes.hostcode import code_tables

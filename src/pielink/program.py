@@ -58,7 +58,7 @@ class Program:
         table = self.packages
         row = table.start.take(objects)
         row += (package + np.uint32(SPECIAL_BIAS)) & np.uint32(0x7FFFFFFF)
-        past_end = table.start.take(np.asarray(objects) + 1) <= row
+        past_end = table.start[1:].take(objects) <= row
         if past_end.any():
             self._bad_reference(objects, past_end, _NO_PACKAGE)
         outside = symbol >= table.count.take(row)

@@ -32,6 +32,7 @@ from pielink.arraytypes import U2 as U2
 from pielink.arraytypes import U4 as U4
 from pielink.arraytypes import U8 as U8
 from pielink.arraytypes import Bool as Bool
+from pielink.growth import grown
 from pielink.record import fields, record, replace
 
 ABI0, ABI_INTERNAL, STATIC = 0, 1, 0xFFFF  # Symbols.version; STATIC names are never looked up
@@ -325,12 +326,11 @@ def take(table: T, rows: Any) -> T:
 
 
 def concatenate(first: T, *others: T) -> T:
-    """The rows of all tables; dtypes are those of the first."""
+    """The rows of all tables; dtypes are those of the first, which may share its rows (`grown`)."""
     columns = []
     for name in fields(first):
-        head = getattr(first, name)
-        tails = [np.asarray(getattr(other, name)).astype(head.dtype) for other in others]
-        columns.append(np.concatenate([head, *tails]))
+        tails = [np.asarray(getattr(other, name)) for other in others]
+        columns.append(grown(getattr(first, name), tails))
     return type(first)(*columns)
 
 

@@ -15,12 +15,13 @@ from pielink.options import BuildConfig, LinkOptions
 if TYPE_CHECKING:
     from pielink.pipeline import LinkResult
 
-# mallopt's parameters and what they are set to (bytes): see `keep_memory`.
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+# mallopt's parameters and what they are set to (bytes; arenas): see `keep_memory`.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8
 _MALLOC_OPTIONS = (
     (_M_MMAP_THRESHOLD, 1 << 30),
     (_M_TRIM_THRESHOLD, (1 << 31) - 1),
     (_M_TOP_PAD, 16 << 20),
+    (_M_ARENA_MAX, 1),
 )
 
 
@@ -64,7 +65,8 @@ def keep_memory() -> None:
     """Let this process keep the memory that it frees, for as long as it lives.
 
     Passes make and drop large arrays. glibc gives each of them back to the kernel at once, which
-    then clears the pages of the next one: a fifth of the time of a large link.
+    then clears the pages of the next one: a fifth of the time of a large link. What a thread frees
+    is for all threads to take.
     """
     if not sys.platform.startswith("linux"):
         return

@@ -55,6 +55,7 @@ from pielink.tables import (
     Relocs,
     Symbols,
 )
+from pielink.together import together
 
 if TYPE_CHECKING:
     from pielink.program import Program
@@ -103,13 +104,18 @@ def pclntab(
     functions = read_functions(program, symbols, auxes, text)
     entry = address[text] - text_start
     end = int(entry[-1] + symbols.size[text[-1]])
-    names, name_of_function, name_of_inlined = _names(program, symbols, functions)
-    files = file_tables(program, functions, goroot)
-    pctab, pc_offset = _pctab(program, symbols, functions)
-    trees = inline_trees(program, functions, name_of_inlined)
-    data = funcdata(program, symbols, relocs, functions, trees)
+
+    def names_and_data() -> tuple[U1, U4, FuncData, U4]:
+        names, name_of_function, name_of_inlined = _names(program, symbols, functions)
+        trees = inline_trees(program, functions, name_of_inlined)
+        data = funcdata(program, symbols, relocs, functions, trees)
+        return names, name_of_function, data, _deferreturn(program, symbols, relocs, functions)
+
+    (names, name_of_function, data, deferreturn), (files, (pctab, pc_offset)) = together(
+        names_and_data,
+        lambda: (file_tables(program, functions, goroot), _pctab(program, symbols, functions)),
+    )
     records = _Records(functions, data, pc_offset, files, entry, name_of_function)
-    deferreturn = _deferreturn(program, symbols, relocs, functions)
     functab = records.functab(deferreturn, end)
     contents: list[U1 | U4 | bytes] = [names, files.cutab, files.filetab, pctab, functab]
     made = _new_symbols(contents, data, findfunctab(entry, end), len(functions), files.count)

@@ -36,6 +36,8 @@ FLAG_EXTRA_STAR = 2  # the type's string begins with a "*" that is not its own
 ITAB_TYPE_OFFSET = 8
 ARRAY, CHAN, FUNC, INTERFACE, MAP, POINTER, SLICE, STRUCT = 17, 18, 19, 20, 21, 22, 23, 25
 
+_CUT_SHORT = "is a name that is cut short"
+
 # Bytes that follow the common part, by kind; kinds that are not listed have none.
 KIND_SIZE = {
     ARRAY: 24, CHAN: 16, FUNC: 8, INTERFACE: 32, POINTER: 8, SLICE: 8, STRUCT: 32,
@@ -97,47 +99,41 @@ def methods(program: Program, slots: I4) -> tuple[I8, I8]:
 
 
 def names(program: Program, slots: I4) -> list[bytes]:
-    """The texts of name symbols; FormatError if one is cut short. Slot 0 has the empty name."""
-    table, get = program.slots, program.memory.get
-    places = (slots, table.data_offset[slots], table.data_size[slots])
-    found = []
-    for slot, start, size in zip(*(column.tolist() for column in places), strict=True):
-        data = get(start, size)
-        length, at = _varint(data, 1)
-        text = data[at : at + length]
-        if slot and (at > size or len(text) != length):
-            raise malformed(program, slot, "is a name that is cut short")
-        found.append(text)
-    return found
+    """The texts of name symbols; see `texts`."""
+    places = zip(*(column.tolist() for column in texts(program, slots)), strict=True)
+    return [program.memory.get(start, size) for start, size in places]
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """The varint at this offset and where it ends; past the end of the data if it is cut short."""
-    value = 0
-    for shift in range(0, 64, 7):
-        if at >= len(data):
+def texts(program: Program, slots: I4) -> tuple[I8, I8]:
+    """The texts of name symbols, as offsets in the flat memory and sizes: (n,) each.
+
+    FormatError if one is cut short. Slot 0 has the empty name.
+    """
+    table, memory = program.slots, program.memory.bytes
+    start = table.data_offset[slots]
+    end = start + table.data_size[slots]
+    at, size = start + 1, np.zeros(len(slots), np.int64)
+    going = np.flatnonzero(slots)
+    for shift in range(0, 63, 7):  # a varint
+        _require(program, slots[going], at[going] < end[going], _CUT_SHORT)
+        byte = memory[at[going]].astype(np.int64)
+        size[going] |= (byte & 0x7F) << shift
+        at[going] += 1
+        going = going[byte >= 0x80]
+        if not len(going):
             break
-        value |= (data[at] & 0x7F) << shift
-        at += 1
-        if data[at - 1] < 0x80:
-            return value, at
-    return 0, len(data) + 1
+    _require(program, slots[going], np.zeros(len(going), np.bool_), _CUT_SHORT)
+    _require(program, slots, (size <= end - at) | (slots == 0), _CUT_SHORT)
+    return at, size
 
 
-def type_strings(program: Program, slots: I4) -> list[bytes]:
-    """The string of each type descriptor, as reflection gives it."""
+def type_strings(program: Program, slots: I4) -> tuple[I8, I8]:
+    """The string of each type descriptor, as reflection gives it; see `texts`."""
     offsets = np.full(len(slots), NAME_OFFSET, np.int64)
-    symbols = relocation_target(program, slots, offsets)
+    start, size = texts(program, relocation_target(program, slots, offsets))
     flags = program.memory.bytes[program.slots.data_offset[slots] + FLAGS_OFFSET]
-    star = (flags & FLAG_EXTRA_STAR) != 0
-    strings = zip(names(program, symbols), star.tolist(), strict=True)
-    return [text[1:] if cut else text for text, cut in strings]
-
-
-def string_ranks(strings: list[bytes]) -> I8:
-    """Numbers in the order of the strings, equal ones for equal strings."""
-    number = {text: rank for rank, text in enumerate(sorted(set(strings)))}
-    return np.array([number[text] for text in strings], np.int64)
+    star = ((flags & FLAG_EXTRA_STAR) != 0) & (size > 0)
+    return start + star, size - star
 
 
 def malformed(program: Program, slot: int, why: str) -> FormatError:

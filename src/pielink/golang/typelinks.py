@@ -11,7 +11,8 @@ import numpy as np
 
 from pielink.builder import SymbolBuilder
 from pielink.golang.gosort import go_sort
-from pielink.golang.typedata import string_ranks, type_strings
+from pielink.golang.typedata import type_strings
+from pielink.names import ranks
 from pielink.tables import FLAG2_ITAB, FLAG_TYPELINK, Kind, NewSymbol, Reloc, pointer_table
 
 
@@ -21,7 +22,8 @@ def define_type_links(builder: SymbolBuilder) -> None:
     linked = (symbols.flags & FLAG_TYPELINK) != 0
     types = np.flatnonzero(linked).astype(np.int32)
     itabs = np.flatnonzero(((symbols.flags2 & FLAG2_ITAB) != 0) & ~linked).astype(np.int32)
-    types = types[go_sort(string_ranks(type_strings(builder.program, symbols.slot[types])))]
+    texts = type_strings(builder.program, symbols.slot[types])
+    types = types[go_sort(ranks(builder.memory, *texts))]
     for name, kind, relocs, size in (
         ("runtime.typelink", Kind.TYPELINK, pointer_table(types, 4, Reloc.ADDROFF), 4),
         ("runtime.itablink", Kind.ITABLINK, pointer_table(itabs), 8),

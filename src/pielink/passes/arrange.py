@@ -13,7 +13,8 @@ import numpy as np
 from pielink.arrays import classes, split
 from pielink.golang.gosort import go_sort
 from pielink.golang.sequence import alignment
-from pielink.golang.typedata import string_ranks, type_strings
+from pielink.golang.typedata import type_strings
+from pielink.names import ranks
 from pielink.passes.text import place
 from pielink.program import Program
 from pielink.record import record
@@ -61,7 +62,7 @@ def _types(program: Program, symbols: Symbols, rows: I4, align: I8) -> tuple[I4,
     linked = ((symbols.flags[rows] & FLAG_TYPELINK) != 0) & ~itab & ~made
     links, others, itabs = np.sort(rows[linked]), rows[~linked & ~itab & ~made], rows[itab]
     rank = np.zeros(len(symbols), np.int64)
-    rank[links] = 1 + string_ranks(type_strings(program, symbols.slot[links]))
+    rank[links] = 1 + ranks(program.memory, *type_strings(program, symbols.slot[links]))
     rest = np.concatenate([others, itabs])
     rank[rest] = 1 + len(links) + np.arange(len(rest))
     by_row = np.sort(rows)

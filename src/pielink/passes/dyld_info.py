@@ -21,10 +21,10 @@ from pielink.dyld import BIND, REBASE, DyldInfoError
 from pielink.errors import LinkError, Problem
 from pielink.formats import macho
 from pielink.passes.layout import header_address
-from pielink.passes.stubs import Stubs, set_lazy_offsets
+from pielink.passes.stubs import Stubs
 from pielink.passes.symtab import Exports
 from pielink.record import record
-from pielink.tables import I4, I8, U1, U8, Fixups, Imports, Layout, Segments
+from pielink.tables import I4, I8, U1, U4, U8, Fixups, Imports, Layout, Segments
 
 OPCODE_STREAMS = ("rebase", "bind", "weak_bind", "lazy_bind", "export")
 
@@ -41,38 +41,44 @@ class DyldInfo:
     chained: bytes = b""  # of LC_DYLD_CHAINED_FIXUPS; then only `export` is there besides
 
 
-def dyld_info(
-    image: U1,
-    fixups: Fixups,
-    layout: Layout,
-    imports: Imports,
-    stubs: Stubs,
-    exports: Exports,
-    chained: bool = False,
-) -> DyldInfo:
-    """Encode the fixups of a position-independent executable, and its exports.
+def opcode_info(
+    fixups: Fixups, layout: Layout, imports: Imports, stubs: Stubs, exports: Exports
+) -> tuple[DyldInfo, U4]:
+    """Encode the fixups of a position-independent executable as opcodes, and its exports.
 
-    `image` is the file's bytes, changed in place. LinkError if `chained` is asked for and a pointer
-    lies where no chain can reach it.
+    The second result is where in the lazy bind stream each stub's opcodes begin.
     """
-    export = b""
-    if exports.dynamic.any():
-        export = dyld.exports.encode(export_rows(exports, layout), exports.name)
-    weak, names = weak_rows(fixups, layout.segments, imports, exports)
-    if chained:
-        made = _chain(image, fixups, layout, imports, weak, names)
-        return DyldInfo(export=export, chained=made)
-    lazy = b""
+    lazy, offsets = b"", np.zeros(0, np.uint32)
     if stubs.lazy:
         lazy, offsets = dyld.lazy_bind.encode(lazy_rows(stubs, layout, imports), imports.name)
-        set_lazy_offsets(image, layout, stubs, offsets)
-    return DyldInfo(
+    weak = weak_rows(fixups, layout.segments, imports, exports)
+    info = DyldInfo(
         rebase=dyld.rebase.encode(rebase_rows(fixups, layout.segments)),
         bind=dyld.bind.encode(bind_rows(fixups, layout.segments, imports), imports.name),
-        weak_bind=dyld.weak_bind.encode(weak, names),
+        weak_bind=dyld.weak_bind.encode(*weak),
         lazy_bind=lazy,
-        export=export,
+        export=_trie(exports, layout),
     )
+    return info, offsets
+
+
+def chained_info(
+    image: U1, fixups: Fixups, layout: Layout, imports: Imports, exports: Exports
+) -> DyldInfo:
+    """Turn the pointers in `image` into chains; encode where they start, and the exports.
+
+    `image` is the file's bytes, changed in place. LinkError if a pointer lies where no chain can
+    reach it.
+    """
+    weak, names = weak_rows(fixups, layout.segments, imports, exports)
+    made = _chain(image, fixups, layout, imports, weak, names)
+    return DyldInfo(export=_trie(exports, layout), chained=made)
+
+
+def _trie(exports: Exports, layout: Layout) -> bytes:
+    if not exports.dynamic.any():
+        return b""
+    return dyld.exports.encode(export_rows(exports, layout), exports.name)
 
 
 def _chain(
@@ -83,7 +89,7 @@ def _chain(
     weak: NDArray[Any],
     names: list[bytes],
 ) -> bytes:
-    """Turn the pointers in `image` into chains; return the payload that says where they start.
+    """Make the chains; return the payload that says where they start.
 
     A word is in one chain only: one that is bound weakly is nothing but that.
     """

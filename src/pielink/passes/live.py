@@ -7,6 +7,8 @@ the stack check counts indirect calls.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from pielink.arrays import among, ranges
@@ -23,6 +25,7 @@ from pielink.tables import (
     Slots,
     Symbols,
 )
+from pielink.together import together
 
 # Auxiliary symbols that no later pass asks for by function.
 LEFT_OUT = (Aux.GOTYPE, Aux.DWARF_INFO, Aux.DWARF_LOC, Aux.DWARF_RANGES, Aux.DWARF_LINES)
@@ -38,9 +41,18 @@ def live(program: Program, reach: Reach) -> tuple[Symbols, Relocs, Auxes, I4]:
     slot = _in_go_order(program.slots, reach)
     row_of_slot = np.zeros(len(program.slots.canon), np.int32)
     row_of_slot[slot] = np.arange(len(slot), dtype=np.int32)
-    relocs, reloc_count = _relocs(program, reach, slot, row_of_slot)
-    auxes, aux_count = _auxes(program, slot, row_of_slot)
-    symbols = _symbols(program.slots, slot, reloc_count, aux_count)
+    (relocs, reloc_count), (auxes, aux_count, columns) = together(
+        lambda: _relocs(program, reach, slot, row_of_slot),
+        lambda: (*_auxes(program, slot, row_of_slot), _columns(program.slots, slot)),
+    )
+    symbols = Symbols(
+        slot=slot,
+        reloc_start=np.cumsum(reloc_count, dtype=np.int64) - reloc_count,
+        reloc_count=reloc_count.astype(np.int64),
+        aux_start=np.cumsum(aux_count, dtype=np.int64) - aux_count,
+        aux_count=aux_count.astype(np.int64),
+        **columns,
+    )
     return symbols, relocs, auxes, row_of_slot
 
 
@@ -52,19 +64,13 @@ def _in_go_order(slots: Slots, reach: Reach) -> I4:
     return np.concatenate([[0], keyed & 0xFFFFFFFF]).astype(np.int32)
 
 
-def _symbols(slots: Slots, slot: I4, reloc_count: I4, aux_count: I4) -> Symbols:
+def _columns(slots: Slots, slot: I4) -> dict[str, Any]:
+    """The columns that symbols have of their slots."""
     same = (
         *("object", "name_offset", "name_size", "version", "kind", "flags", "flags2", "local"),
         *("size", "align", "data_offset", "data_size"),
     )
-    return Symbols(
-        slot=slot,
-        reloc_start=np.cumsum(reloc_count, dtype=np.int64) - reloc_count,
-        reloc_count=reloc_count.astype(np.int64),
-        aux_start=np.cumsum(aux_count, dtype=np.int64) - aux_count,
-        aux_count=aux_count.astype(np.int64),
-        **{name: getattr(slots, name).take(slot) for name in same},
-    )
+    return {name: getattr(slots, name).take(slot) for name in same}
 
 
 def _relocs(program: Program, reach: Reach, slot: I4, row_of_slot: I4) -> tuple[Relocs, I4]:

@@ -27,6 +27,7 @@ from pielink.tables import (
     RawRelocs,
     Slots,
 )
+from pielink.together import together
 
 # Records copied at a time: few enough that a batch of packed structs stays in the cache.
 _BATCH = 8192
@@ -56,6 +57,14 @@ _SYMBOL_FIELDS = (
     *((name, name) for name in ("name_offset", "name_size", "kind", "flags", "flags2")),
     *(("size", "size"), ("align", "align"), ("version", "abi")),
 )
+_INDEX_COLUMNS = tuple(name for name in _SLOT_DTYPES if name not in dict(_SYMBOL_FIELDS))
+
+
+class Run(NamedTuple):
+    """Records that lie one after the other in the flat memory."""
+
+    start: int  # offset in the flat memory
+    records: int
 
 
 class Loaded(NamedTuple):
@@ -63,21 +72,14 @@ class Loaded(NamedTuple):
 
     objects: Objects
     slots: Slots
-    relocs: RawRelocs
-    auxes: RawAuxes
     first: I4  # first slot of each object row, and the end
     counts: I8  # symbol entries per block, shape (objects, 5)
-
-
-class _Run(NamedTuple):
-    """Records that lie one after the other in the flat memory."""
-
-    start: int  # offset in the flat memory
-    records: int
+    relocs: list[Run]  # the relocation records that the slots count
+    auxes: list[Run]  # likewise the auxiliary ones
 
 
 def load(inputs: Inputs) -> Loaded:
-    """Read all records. Raises FormatError for kinds of symbols that no release defines.
+    """Read the symbols' records. Raises FormatError for kinds that no release defines.
 
     Slots 1 to n are the n builtins of the release; they belong to object row 0. The relocations of
     DWARF symbols, three quarters of all, are not read: their slots have none.
@@ -98,67 +100,99 @@ def load(inputs: Inputs) -> Loaded:
     first[1] = 1 + len(inputs.release.builtins)
     np.cumsum(symbols[1:].sum(1), out=first[2:])
     first[2:] += first[1]
-    slots, reloc_runs = _slots(inputs, table, first, counts)
-    aux_runs = _whole_blocks(table, counts, goobj.AUX_BLOCK)
-    relocs, auxes = _relocs(inputs, reloc_runs), _auxes(inputs, aux_runs)
-    return Loaded(table, slots, relocs, auxes, first, symbols)
+    slots, relocs = _slots(inputs, table, first, counts)
+    auxes = _whole_blocks(table, counts, goobj.AUX_BLOCK)
+    return Loaded(table, slots, first, symbols, relocs, auxes)
 
 
-def _slots(inputs: Inputs, objects: Objects, first: I4, counts: I8) -> tuple[Slots, list[_Run]]:
+def _slots(inputs: Inputs, objects: Objects, first: I4, counts: I8) -> tuple[Slots, list[Run]]:
     """The slots, and where the relocation records are that they count."""
     total = int(first[-1])
-    column: dict[str, Any] = {name: np.zeros(total, dtype) for name, dtype in _SLOT_DTYPES.items()}
-    runs: list[_Run] = []
-    aux_total = 0
-    for row in range(1, len(objects.base)):
-        a, z = int(first[row]), int(first[row + 1])
-        _read_entries(inputs, objects, row, {name: of[a:z] for name, of in column.items()})
-        d = a + int(counts[row, goobj.SYMDEF : goobj.NONPKGDEF + 1].sum())
-        defined = {name: of[a:d] for name, of in column.items()}
-        runs += _read_indices(inputs, objects.blocks[row], defined)
-        defined["aux_start"] += aux_total
-        aux_total += int(counts[row, goobj.AUX_BLOCK])
-    column["reloc_start"][:] = np.cumsum(column["reloc_count"]) - column["reloc_count"]
-    _check_versions(column["version"], objects, first)
-    kind = _kind_column(column.pop("kind"), objects, first)
-    owner = np.repeat(np.arange(len(first) - 1, dtype=np.int32), differences(first))
+    entries, (indices, runs) = together(
+        lambda: _entries(inputs, objects, first) | _places(first, counts),
+        lambda: _indices(inputs, objects, first, counts),
+    )
     slots = Slots(
-        **column,
+        **entries,
+        **indices,
+        own_object=entries["object"].copy(),
+        own_kind=entries["kind"].copy(),
         canon=np.arange(total, dtype=np.int32),
-        object=owner,
-        own_object=owner.copy(),
-        block=_block_column(first, counts),
-        kind=kind,
-        own_kind=kind.copy(),
         definition=np.arange(total, dtype=np.int32),
-        order=_go_order(first, counts),
         local=np.zeros(total, np.bool_),
         used_in_iface=np.zeros(total, np.bool_),
     )
     return slots, runs
 
 
-def _read_entries(inputs: Inputs, objects: Objects, row: int, column: dict[str, Any]) -> None:
-    """Fill the columns of one object's slots from its symbol records."""
-    start, count = int(objects.blocks[row, goobj.SYMDEF]), len(column["kind"])
-    records = np.frombuffer(inputs.view, goobj.SYMBOL, count, start)
-    for name, of in _SYMBOL_FIELDS:
-        column[name][:] = records[of]
-    column["name_offset"] += objects.base[row]
+def _entries(inputs: Inputs, objects: Objects, first: I4) -> dict[str, Any]:
+    """The columns that come from the symbol records."""
+    column: dict[str, Any] = {
+        name: np.empty(int(first[-1]), _SLOT_DTYPES[name]) for name, _ in _SYMBOL_FIELDS
+    }
+    for of in column.values():
+        of[: first[1]] = 0
+    bounds = first.tolist()
+    for row in range(1, len(objects.base)):
+        a, z = bounds[row], bounds[row + 1]
+        records = np.frombuffer(inputs.view, goobj.SYMBOL, z - a, _symbols_at(objects, row))
+        for name, field in _SYMBOL_FIELDS:
+            column[name][a:z] = records[field]
+        column["name_offset"][a:z] += objects.base[row]
+    _check_versions(column["version"], objects, first)
+    column["kind"] = _kind_column(column["kind"], objects, first)
+    return column
 
 
-def _read_indices(inputs: Inputs, at: I8, column: dict[str, Any]) -> list[_Run]:
+def _places(first: I4, counts: I8) -> dict[str, Any]:
+    """The columns that follow from where the slots are."""
+    owner = np.repeat(np.arange(len(first) - 1, dtype=np.int32), differences(first))
+    return {
+        "object": owner,
+        "block": _block_column(first, counts),
+        "order": _go_order(first, counts),
+    }
+
+
+def _symbols_at(objects: Objects, row: int) -> int:
+    return int(objects.blocks[row, goobj.SYMDEF])
+
+
+def _indices(
+    inputs: Inputs, objects: Objects, first: I4, counts: I8
+) -> tuple[dict[str, Any], list[Run]]:
+    """The columns that come from the index blocks; where the relocation records are."""
+    column: dict[str, Any] = {
+        name: np.zeros(int(first[-1]), _SLOT_DTYPES[name]) for name in _INDEX_COLUMNS
+    }
+    runs: list[Run] = []
+    aux_total = 0
+    defined = counts[:, goobj.SYMDEF : goobj.NONPKGDEF + 1].sum(1).tolist()
+    for row in range(1, len(objects.base)):
+        a = int(first[row])
+        z = a + defined[row]
+        kind = np.frombuffer(inputs.view, goobj.SYMBOL, z - a, _symbols_at(objects, row))["kind"]
+        of = {name: of[a:z] for name, of in column.items()}
+        runs += _read_indices(inputs, objects.blocks[row], kind, of)
+        of["aux_start"] += aux_total
+        aux_total += int(counts[row, goobj.AUX_BLOCK])
+    np.cumsum(column["reloc_count"], out=column["reloc_start"])
+    column["reloc_start"] -= column["reloc_count"]
+    return column, runs
+
+
+def _read_indices(inputs: Inputs, at: I8, kind: U1, column: dict[str, Any]) -> list[Run]:
     """Fill where the contents and auxiliary records of one object's definitions are.
 
     `at` has the offsets of the object's blocks. The result is where its relocation records are.
     """
-    count = len(column["kind"])
+    count = len(kind)
     data, column["data_size"][:] = _index(inputs, at, goobj.DATAIDX, count)
     column["data_offset"][:] = data[:-1] + at[goobj.DATA]
     aux, column["aux_count"][:] = _index(inputs, at, goobj.AUXIDX, count)
     column["aux_start"][:] = aux[:-1]
     reloc, reloc_count = _index(inputs, at, goobj.RELOCIDX, count)
-    reloc_count[column["kind"] >= _FIRST_DWARF_KIND] = 0
+    reloc_count[kind >= _FIRST_DWARF_KIND] = 0
     column["reloc_count"][:] = reloc_count
     return _kept_runs(reloc[:-1], reloc_count, int(at[goobj.RELOC_BLOCK]))
 
@@ -169,7 +203,7 @@ def _index(inputs: Inputs, at: I8, block: int, count: int) -> tuple[I8, I8]:
     return index, differences(index)
 
 
-def _kept_runs(start: I8, count: I8, base: int) -> list[_Run]:
+def _kept_runs(start: I8, count: I8, base: int) -> list[Run]:
     """The relocation records of symbols that keep theirs, those of neighbours together.
 
     `start` and `count` are records of each symbol, `base` is the offset of the object's first.
@@ -182,14 +216,14 @@ def _kept_runs(start: I8, count: I8, base: int) -> list[_Run]:
     tails = append(heads[1:], len(rows)) - 1
     size = goobj.RELOC.itemsize
     return [
-        _Run(base + size * b, e - b)
+        Run(base + size * b, e - b)
         for b, e in zip(begin[heads].tolist(), end[tails].tolist(), strict=True)
     ]
 
 
-def _whole_blocks(objects: Objects, counts: I8, block: int) -> list[_Run]:
+def _whole_blocks(objects: Objects, counts: I8, block: int) -> list[Run]:
     rows = zip(objects.blocks[1:, block].tolist(), counts[1:, block].tolist(), strict=True)
-    return [_Run(*row) for row in rows]
+    return [Run(*row) for row in rows]
 
 
 def _object_of(slot: int, first: I4) -> int:
@@ -231,7 +265,8 @@ def _go_order(first: I4, counts: I8) -> I4:
     return order
 
 
-def _relocs(inputs: Inputs, runs: list[_Run]) -> RawRelocs:
+def read_relocs(inputs: Inputs, runs: list[Run]) -> RawRelocs:
+    """The relocation records of these runs, one run behind the other."""
     total = sum(run.records for run in runs)
     table = RawRelocs(
         offset=np.empty(total, np.int32),
@@ -246,7 +281,8 @@ def _relocs(inputs: Inputs, runs: list[_Run]) -> RawRelocs:
     return table
 
 
-def _auxes(inputs: Inputs, runs: list[_Run]) -> RawAuxes:
+def read_auxes(inputs: Inputs, runs: list[Run]) -> RawAuxes:
+    """The records of auxiliary symbols, likewise."""
     total = sum(run.records for run in runs)
     table = RawAuxes(
         np.empty(total, np.uint8), np.empty(total, np.uint32), np.empty(total, np.uint32)
@@ -258,7 +294,7 @@ def _auxes(inputs: Inputs, runs: list[_Run]) -> RawAuxes:
 
 def _copy_records(
     inputs: Inputs,
-    runs: list[_Run],
+    runs: list[Run],
     dtype: np.dtype[np.void],
     columns: list[tuple[str, U1 | U2 | U4 | I4 | I8]],
 ) -> None:

@@ -39,6 +39,7 @@ from pielink.tables import (
     Relocs,
     Symbols,
 )
+from pielink.together import together
 
 Lookup = Callable[[Sequence[tuple[bytes, int]]], I4]  # (name, version) -> slots; 0: not defined
 
@@ -67,10 +68,14 @@ def relocate(inputs: Inputs, slide: int = 0) -> U1:
     `slide` bytes are added to every address. LinkError lists undefined targets, values that do
     not fit, and relocations that leave their symbol or have an unknown type.
     """
-    rows, offset, size = applied(inputs)
-    value = _values(inputs, rows, slide)
-    _check_range(inputs, rows, value)
-    image = _contents(inputs)
+
+    def stored() -> tuple[I8, U1, I8]:
+        rows, offset, size = applied(inputs)
+        value = _values(inputs, rows, slide)
+        _check_range(inputs, rows, value)
+        return offset, size, value
+
+    (offset, size, value), image = together(stored, lambda: _contents(inputs))
     for width in (8, 4, 2, 1):
         chosen = size == width
         _store(image, offset[chosen], value[chosen], width)

@@ -19,11 +19,10 @@ from pielink.arrays import (
 )
 from pielink.errors import Problems
 from pielink.formats import goobj
-from pielink.golang.linkname import check_linknames
 from pielink.golang.prefix import path_to_prefix
 from pielink.names import NameIndex, hashes, keys
 from pielink.options import LinkOptions
-from pielink.passes.load import Loaded, load
+from pielink.passes.load import Loaded, load, read_auxes, read_relocs
 from pielink.passes.read import Inputs
 from pielink.program import (
     BUILTIN_ROW,
@@ -52,8 +51,11 @@ from pielink.tables import (
     U8,
     Kind,
     Memory,
+    RawAuxes,
+    RawRelocs,
     Slots,
 )
+from pielink.together import together
 
 _FILTER_BITS = 20
 # Columns that a winning definition brings to the canonical slot.
@@ -67,34 +69,31 @@ _DEFINITION = [
 def resolve(inputs: Inputs, options: LinkOptions) -> Program:
     """Load all records and resolve symbols.
 
-    Raises LinkError: references to packages that are not there, symbols that are defined twice,
-    linkname references that are not allowed.
+    Raises LinkError: references to packages that are not there, symbols that are defined twice.
     """
     loaded = load(inputs)
     problems = Problems()
     packages = _package_table(inputs, loaded, problems)
     problems.raise_if_any()
-    memory, slots = inputs.memory, loaded.slots
-    _merge_hashed(inputs, loaded)
-    named = _merge_named(inputs, loaded, options, problems)
-    problems.raise_if_any()
-    index = _index(memory, slots, named)
+    slots = loaded.slots
+
+    def merge_named() -> NameIndex:
+        named = _merge_named(inputs, loaded, options, problems)
+        problems.raise_if_any()
+        return _index(inputs.memory, slots, named)
+
+    def merge_hashed() -> tuple[RawRelocs, RawAuxes]:
+        _merge_hashed(inputs, loaded)
+        return read_relocs(inputs, loaded.relocs), read_auxes(inputs, loaded.auxes)
+
+    index, (relocs, auxes) = together(merge_named, merge_hashed)
     builtins = inputs.release.builtins
     slots.canon[1 : 1 + len(builtins)] = slots.canon[index.lookup(builtins)]
     program = Program(
-        memory,
-        loaded.objects,
-        slots,
-        loaded.relocs,
-        loaded.auxes,
-        packages,
-        index,
-        inputs.release,
+        *(inputs.memory, loaded.objects, slots, relocs, auxes),
+        *(packages, index, inputs.release),
     )
     _spread_flags(inputs, loaded, program)
-    if options.check_linkname:
-        check_linknames(program, problems)
-    problems.raise_if_any()
     inputs.files.release()  # most of the files has been read for good
     return program
 
