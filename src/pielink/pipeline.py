@@ -240,10 +240,7 @@ class _Link:
         rows = text_pass.text_order(
             self.program, self.inputs.libraries, self.row_of_slot, self.reached.pruned_callers
         )
-        check_code(
-            *(self.program, self.options, symbols, self.relocs, self.auxes),
-            *(self.row_of_slot, rows),
-        )
+        self.go_text = rows
         if self.options.random_layout:
             rows = text_pass.shuffled(rows, self.options.random_layout)
         build_id = [early.build_id] if early.build_id else []
@@ -251,10 +248,16 @@ class _Link:
         return text_pass.by_kind(symbols, np.concatenate([*made, rows]).astype(np.int32))
 
     def make_function_tables(self) -> None:
-        """The runtime's function tables."""
-        self.tables = pclntab(
-            *(self.program, self.symbols, self.auxes, self.relocs, self.functions),
-            *(self.address, self.base, self.options.config.goroot),
+        """The runtime's function tables; and whether the code keeps the rules of Go's stacks."""
+        _, self.tables = together(
+            lambda: check_code(
+                *(self.program, self.options, self.symbols, self.relocs, self.auxes),
+                *(self.row_of_slot, self.go_text),
+            ),
+            lambda: pclntab(
+                *(self.program, self.symbols, self.auxes, self.relocs, self.functions),
+                *(self.address, self.base, self.options.config.goroot),
+            ),
         )
 
     def make_late_symbols(self) -> None:

@@ -322,7 +322,10 @@ T = TypeVar("T")
 
 def take(table: T, rows: Any) -> T:
     """The table with these rows only (an index array, a mask or a slice)."""
-    return type(table)(*(getattr(table, name)[rows] for name in fields(table)))
+    columns = (getattr(table, name) for name in fields(table))
+    if isinstance(rows, np.ndarray) and rows.dtype != np.bool_:
+        return type(table)(*(column.take(rows, axis=0) for column in columns))
+    return type(table)(*(column[rows] for column in columns))
 
 
 def concatenate(first: T, *others: T) -> T:

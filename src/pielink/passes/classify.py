@@ -9,7 +9,7 @@ import numpy as np
 
 from pielink.golang.release import Release
 from pielink.names import words_at
-from pielink.tables import FLAG2_ITAB, U1, Bool, Kind, Memory, Symbols
+from pielink.tables import FLAG2_ITAB, U1, U8, Bool, Kind, Memory, Symbols
 
 # In releases without type links itabs lie among the types.
 _GO_STRING, _GC_BITS, _TYPE = b"go:string.", b"runtime.gcbits.", b"type:"
@@ -24,18 +24,17 @@ def classify(memory: Memory, symbols: Symbols, special: Bool, release: Release, 
     """
     kind = symbols.kind.copy()
     plain = ((kind == Kind.RODATA) | (kind == Kind.GO_FUNC)) & ~special
-    masks = (kind == Kind.NOPTR_BSS) & starts_with(memory, symbols, _GC_MASK)
-    types = starts_with(memory, symbols, _TYPE)
-    bits = starts_with(memory, symbols, _GC_BITS)
+    names = _Names(memory, symbols)
+    types, bits = names.begin_with(_TYPE), names.begin_with(_GC_BITS)
     if release.type_links:
-        bits |= starts_with(memory, symbols, _GC_PROGRAM)
+        bits |= names.begin_with(_GC_PROGRAM)
     else:
         types |= (symbols.flags2 & FLAG2_ITAB) != 0
-        kind[masks] = Kind.GC_MASK
+        kind[(kind == Kind.NOPTR_BSS) & names.begin_with(_GC_MASK)] = Kind.GC_MASK
     choices = [
-        (starts_with(memory, symbols, _GO_STRING), Kind.GO_STRING),
+        (names.begin_with(_GO_STRING), Kind.GO_STRING),
         (bits, Kind.GC_BITS),
-        (ends_with(memory, symbols, _FUNC_VALUE), Kind.GO_FUNC),
+        (names.end_with(_FUNC_VALUE), Kind.GO_FUNC),
         (types, Kind.TYPE),
     ]
     for chosen, new in choices:
@@ -47,27 +46,33 @@ def classify(memory: Memory, symbols: Symbols, special: Bool, release: Release, 
     return kind
 
 
-def starts_with(memory: Memory, symbols: Symbols, prefix: bytes) -> Bool:
-    """Which names begin with `prefix`."""
-    found: Bool = symbols.name_size >= len(prefix)
-    return _matches(memory, symbols, found, 0 * symbols.name_offset, prefix)
+class _Names:
+    """The names of all rows, to be asked how they begin and end. Answers are (n,) bool."""
+
+    def __init__(self, memory: Memory, symbols: Symbols) -> None:
+        self.memory, self.offset = memory, symbols.name_offset
+        self.size = symbols.name_size
+        self.first = words_at(memory, symbols.name_offset)
+
+    def begin_with(self, prefix: bytes) -> Bool:
+        """Which names begin with `prefix`."""
+        found = self.size >= len(prefix)
+        found &= _agree(self.first, prefix[:8])
+        for begin in range(8, len(prefix), 8):
+            rows = np.flatnonzero(found)
+            words = words_at(self.memory, self.offset[rows] + begin)
+            found[rows] = _agree(words, prefix[begin : begin + 8])
+        return found
+
+    def end_with(self, suffix: bytes) -> Bool:
+        """Which names end with `suffix`, of eight bytes at most."""
+        start = np.maximum(self.size.astype(np.int64) - len(suffix), 0)
+        found = _agree(words_at(self.memory, self.offset + start), suffix)
+        return found & (self.size >= len(suffix))
 
 
-def ends_with(memory: Memory, symbols: Symbols, suffix: bytes) -> Bool:
-    """Which names end with `suffix`."""
-    found: Bool = symbols.name_size >= len(suffix)
-    at = symbols.name_size.astype(np.int64) - len(suffix)
-    return _matches(memory, symbols, found, at, suffix)
-
-
-def _matches(memory: Memory, symbols: Symbols, found: Bool, at: object, text: bytes) -> Bool:
-    rows = np.flatnonzero(found)
-    start = symbols.name_offset[rows] + np.asarray(at)[rows]
-    for begin in range(0, len(text), 8):
-        part = text[begin : begin + 8]
-        mask = np.uint64((1 << 8 * len(part)) - 1)
-        same = (words_at(memory, start + begin) & mask) == np.uint64(int.from_bytes(part, "little"))
-        rows, start = rows[same], start[same]
-    result = np.zeros(len(symbols), np.bool_)
-    result[rows] = True
-    return result
+def _agree(words: U8, text: bytes) -> Bool:
+    """Which words begin with `text`, of eight bytes at most."""
+    mask = np.uint64((1 << 8 * len(text)) - 1)
+    same: Bool = (words & mask) == np.uint64(int.from_bytes(text, "little"))
+    return same

@@ -6,11 +6,13 @@ one preallocated column, object after object.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from pielink.arrays import append, differences
+from pielink.arraytypes import NDArray
 from pielink.formats import goobj
 from pielink.passes.read import Inputs
 from pielink.tables import (
@@ -57,7 +59,6 @@ _SYMBOL_FIELDS = (
     *((name, name) for name in ("name_offset", "name_size", "kind", "flags", "flags2")),
     *(("size", "size"), ("align", "align"), ("version", "abi")),
 )
-_INDEX_COLUMNS = tuple(name for name in _SLOT_DTYPES if name not in dict(_SYMBOL_FIELDS))
 
 
 class Run(NamedTuple):
@@ -108,15 +109,29 @@ def load(inputs: Inputs) -> Loaded:
 def _slots(inputs: Inputs, objects: Objects, first: I4, counts: I8) -> tuple[Slots, list[Run]]:
     """The slots, and where the relocation records are that they count."""
     total = int(first[-1])
-    entries, (indices, runs) = together(
-        lambda: _entries(inputs, objects, first) | _places(first, counts),
-        lambda: _indices(inputs, objects, first, counts),
-    )
+    bounds = first.tolist()
+    defined = counts[:, goobj.SYMDEF : goobj.NONPKGDEF + 1].sum(1).tolist()
+    parts = [
+        _Part(objects.blocks[row], int(objects.base[row]), start, start + defined[row], stop)
+        for row, (start, stop) in enumerate(itertools.pairwise(bounds))
+    ]
+
+    def entries_and_contents() -> dict[str, Any]:
+        entries = _entries(inputs, parts)
+        _check_versions(entries["version"], objects, first)
+        entries["kind"] = _kind_column(entries["kind"], objects, first)
+        return entries | _contents(inputs, parts) | _places(first, counts)
+
+    def indices() -> tuple[dict[str, Any], list[Run]]:
+        relocs, runs = _relocs(inputs, parts)
+        return relocs | _auxes(inputs, parts, counts[:, goobj.AUX_BLOCK].tolist()), runs
+
+    columns, (more, runs) = together(entries_and_contents, indices)
     slots = Slots(
-        **entries,
-        **indices,
-        own_object=entries["object"].copy(),
-        own_kind=entries["kind"].copy(),
+        **columns,
+        **more,
+        own_object=columns["object"].copy(),
+        own_kind=columns["kind"].copy(),
         canon=np.arange(total, dtype=np.int32),
         definition=np.arange(total, dtype=np.int32),
         local=np.zeros(total, np.bool_),
@@ -125,23 +140,78 @@ def _slots(inputs: Inputs, objects: Objects, first: I4, counts: I8) -> tuple[Slo
     return slots, runs
 
 
-def _entries(inputs: Inputs, objects: Objects, first: I4) -> dict[str, Any]:
-    """The columns that come from the symbol records."""
-    column: dict[str, Any] = {
-        name: np.empty(int(first[-1]), _SLOT_DTYPES[name]) for name, _ in _SYMBOL_FIELDS
-    }
-    for of in column.values():
-        of[: first[1]] = 0
-    bounds = first.tolist()
-    for row in range(1, len(objects.base)):
-        a, z = bounds[row], bounds[row + 1]
-        records = np.frombuffer(inputs.view, goobj.SYMBOL, z - a, _symbols_at(objects, row))
+class _Part(NamedTuple):
+    """One object's slots: definitions from `start` on, references from `defined` to `stop`."""
+
+    blocks: I8  # offsets of the object's blocks
+    base: int
+    start: int
+    defined: int
+    stop: int
+
+    def records(self, inputs: Inputs, stop: int) -> NDArray[Any]:
+        """The symbol records of the slots up to `stop`."""
+        at = int(self.blocks[goobj.SYMDEF])
+        return np.frombuffer(inputs.view, goobj.SYMBOL, stop - self.start, at)
+
+
+def _columns(parts: list[_Part], *names: str) -> dict[str, Any]:
+    """Columns of zeros. np.empty, unlike np.zeros, asks the kernel for huge pages."""
+    columns = {name: np.empty(parts[-1].stop, _SLOT_DTYPES[name]) for name in names}
+    for column in columns.values():
+        column.fill(0)
+    return columns
+
+
+def _entries(inputs: Inputs, parts: list[_Part]) -> dict[str, Any]:
+    """The columns that come straight from the symbol records; kinds as the objects have them."""
+    column = _columns(parts, *(name for name, _ in _SYMBOL_FIELDS))
+    for part in parts[1:]:
+        records = part.records(inputs, part.stop)
         for name, field in _SYMBOL_FIELDS:
-            column[name][a:z] = records[field]
-        column["name_offset"][a:z] += objects.base[row]
-    _check_versions(column["version"], objects, first)
-    column["kind"] = _kind_column(column["kind"], objects, first)
+            column[name][part.start : part.stop] = records[field]
+        column["name_offset"][part.start : part.stop] += part.base
     return column
+
+
+def _contents(inputs: Inputs, parts: list[_Part]) -> dict[str, Any]:
+    """Where the contents of definitions are."""
+    column = _columns(parts, "data_offset", "data_size")
+    for part in parts[1:]:
+        index, size = _index(inputs, part, goobj.DATAIDX)
+        column["data_size"][part.start : part.defined] = size
+        np.add(
+            index[:-1],
+            part.blocks[goobj.DATA],
+            out=column["data_offset"][part.start : part.defined],
+        )
+    return column
+
+
+def _auxes(inputs: Inputs, parts: list[_Part], records: list[int]) -> dict[str, Any]:
+    """Which auxiliary records definitions have. records: how many each object has."""
+    column = _columns(parts, "aux_start", "aux_count")
+    total = 0
+    for part, count in zip(parts[1:], records[1:], strict=True):
+        index, size = _index(inputs, part, goobj.AUXIDX)
+        column["aux_start"][part.start : part.defined] = index[:-1] + total
+        column["aux_count"][part.start : part.defined] = size
+        total += count
+    return column
+
+
+def _relocs(inputs: Inputs, parts: list[_Part]) -> tuple[dict[str, Any], list[Run]]:
+    """How many relocations definitions have; where those records are, one run behind another."""
+    column = _columns(parts, "reloc_start", "reloc_count")
+    count, runs = column["reloc_count"], []
+    for part in parts[1:]:
+        index, size = _index(inputs, part, goobj.RELOCIDX)
+        size[part.records(inputs, part.defined)["kind"] >= _FIRST_DWARF_KIND] = 0
+        count[part.start : part.defined] = size
+        runs += _kept_runs(index[:-1], size, int(part.blocks[goobj.RELOC_BLOCK]))
+    np.cumsum(count, out=column["reloc_start"])
+    column["reloc_start"] -= count
+    return column, runs
 
 
 def _places(first: I4, counts: I8) -> dict[str, Any]:
@@ -154,52 +224,10 @@ def _places(first: I4, counts: I8) -> dict[str, Any]:
     }
 
 
-def _symbols_at(objects: Objects, row: int) -> int:
-    return int(objects.blocks[row, goobj.SYMDEF])
-
-
-def _indices(
-    inputs: Inputs, objects: Objects, first: I4, counts: I8
-) -> tuple[dict[str, Any], list[Run]]:
-    """The columns that come from the index blocks; where the relocation records are."""
-    column: dict[str, Any] = {
-        name: np.zeros(int(first[-1]), _SLOT_DTYPES[name]) for name in _INDEX_COLUMNS
-    }
-    runs: list[Run] = []
-    aux_total = 0
-    defined = counts[:, goobj.SYMDEF : goobj.NONPKGDEF + 1].sum(1).tolist()
-    for row in range(1, len(objects.base)):
-        a = int(first[row])
-        z = a + defined[row]
-        kind = np.frombuffer(inputs.view, goobj.SYMBOL, z - a, _symbols_at(objects, row))["kind"]
-        of = {name: of[a:z] for name, of in column.items()}
-        runs += _read_indices(inputs, objects.blocks[row], kind, of)
-        of["aux_start"] += aux_total
-        aux_total += int(counts[row, goobj.AUX_BLOCK])
-    np.cumsum(column["reloc_count"], out=column["reloc_start"])
-    column["reloc_start"] -= column["reloc_count"]
-    return column, runs
-
-
-def _read_indices(inputs: Inputs, at: I8, kind: U1, column: dict[str, Any]) -> list[Run]:
-    """Fill where the contents and auxiliary records of one object's definitions are.
-
-    `at` has the offsets of the object's blocks. The result is where its relocation records are.
-    """
-    count = len(kind)
-    data, column["data_size"][:] = _index(inputs, at, goobj.DATAIDX, count)
-    column["data_offset"][:] = data[:-1] + at[goobj.DATA]
-    aux, column["aux_count"][:] = _index(inputs, at, goobj.AUXIDX, count)
-    column["aux_start"][:] = aux[:-1]
-    reloc, reloc_count = _index(inputs, at, goobj.RELOCIDX, count)
-    reloc_count[kind >= _FIRST_DWARF_KIND] = 0
-    column["reloc_count"][:] = reloc_count
-    return _kept_runs(reloc[:-1], reloc_count, int(at[goobj.RELOC_BLOCK]))
-
-
-def _index(inputs: Inputs, at: I8, block: int, count: int) -> tuple[I8, I8]:
-    """An index block: `count` starts and the end, and the differences."""
-    index = np.frombuffer(inputs.view, "<u4", count + 1, int(at[block])).astype(np.int64)
+def _index(inputs: Inputs, part: _Part, block: int) -> tuple[I8, I8]:
+    """An index block: a start for each definition and the end, and the differences."""
+    count, at = part.defined - part.start + 1, int(part.blocks[block])
+    index = np.frombuffer(inputs.view, "<u4", count, at).astype(np.int64)
     return index, differences(index)
 
 

@@ -38,6 +38,7 @@ from pielink.tables import (
     Reloc,
     Relocs,
     Symbols,
+    take,
 )
 from pielink.together import together
 
@@ -45,6 +46,7 @@ Lookup = Callable[[Sequence[tuple[bytes, int]]], I4]  # (name, version) -> slots
 
 ABI_NAMES = {ABI0: "ABI0", ABI_INTERNAL: "ABIInternal"}
 FORMULAS = amd64.formula_table()
+_WIDTHS = isin(np.arange(256), (1, 2, 4, 8))  # bytes that a relocation may store
 
 
 @record
@@ -69,16 +71,16 @@ def relocate(inputs: Inputs, slide: int = 0) -> U1:
     not fit, and relocations that leave their symbol or have an unknown type.
     """
 
-    def stored() -> tuple[I8, U1, I8]:
-        rows, offset, size = applied(inputs)
-        value = _values(inputs, rows, slide)
-        _check_range(inputs, rows, value)
-        return offset, size, value
+    def stored() -> tuple[Applied, I8]:
+        made = applied(inputs)
+        value = _values(inputs, made, slide)
+        _check_range(inputs, made, value)
+        return made, value
 
-    (offset, size, value), image = together(stored, lambda: _contents(inputs))
+    (made, value), image = together(stored, lambda: _contents(inputs))
     for width in (8, 4, 2, 1):
-        chosen = size == width
-        _store(image, offset[chosen], value[chosen], width)
+        chosen = np.flatnonzero(made.relocs.size == width)
+        _store(image, made.position.take(chosen), value.take(chosen), width)
     return image
 
 
@@ -93,7 +95,8 @@ def _contents(inputs: Inputs) -> U1:
     symbols, layout = inputs.symbols, inputs.layout
     segments, sections = layout.segments, layout.sections
     ends = segments.fileoff + segments.filesize
-    image = np.zeros(int(ends[segments.filesize > 0].max(initial=0)), np.uint8)
+    image = np.empty(int(ends[segments.filesize > 0].max(initial=0)), np.uint8)
+    image.fill(0)
     for code in np.flatnonzero(sections.flags & macho.S_ATTR_PURE_INSTRUCTIONS).tolist():
         if sections.flags[code] & macho.SECTION_TYPE == macho.S_REGULAR:
             start = int(sections.offset[code])
@@ -112,47 +115,64 @@ def _contents(inputs: Inputs) -> U1:
     return image
 
 
-def applied(inputs: Inputs) -> tuple[I4, I8, U1]:
-    """The relocations to apply: rows in Relocs, positions in the file, widths in bytes.
+@record
+class Applied:
+    """Relocations to apply. Columns (n,)."""
 
-    Left out are markers, and relocations of symbols that are not in the image.
+    rows: I4  # rows in Inputs.relocs
+    relocs: Relocs  # those rows
+    formula: U1
+    position: I8  # in the file
+
+
+def applied(inputs: Inputs) -> Applied:
+    """The relocations to apply: markers, and those of symbols outside the image, are left out.
+
+    LinkError lists what no relocation may be: see `relocate`.
     """
     symbols, relocs, layout = inputs.symbols, inputs.relocs, inputs.layout
-    kept = (layout.section > 0)[relocs.owner] & (relocs.size > 0)
+    present = layout.section > 0
+    kept = present.take(relocs.owner) & (relocs.size > 0)
     kept &= ~((relocs.target == UNREACHED) & (relocs.type == Reloc.ADDROFF))
     rows = np.flatnonzero(kept).astype(np.int32)
-    owner, start, size = relocs.owner[rows], relocs.offset[rows], relocs.size[rows]
+    chosen = take(relocs, rows)
+    formula = FORMULAS.take(np.minimum(chosen.type, len(FORMULAS) - 1))
     problems = Problems()
-    _check_undefined(inputs, rows, problems)
-    end = start.astype(np.int64) + size
-    for i in np.flatnonzero((start < 0) | (end > symbols.data_size[owner])).tolist():
-        _report(inputs, problems, int(rows[i]), "it reaches outside its symbol")
-    known = FORMULAS[np.minimum(relocs.type[rows], len(FORMULAS) - 1)] != Formula.NONE
-    known &= (relocs.type[rows] < Reloc.DELTA) | (symbols.slot[owner] == 0)  # not from Go objects
-    for i in np.flatnonzero(~known).tolist():
-        _report(inputs, problems, int(rows[i]), "internal linking knows no relocation of this type")
-    for i in np.flatnonzero(~isin(size, (1, 2, 4, 8))).tolist():
-        _report(inputs, problems, int(rows[i]), f"{size[i]} is not a width that can be relocated")
+    _check_undefined(inputs, chosen, problems)
+    end = chosen.offset + chosen.size.astype(np.int64)
+    outside = (chosen.offset < 0) | (end > symbols.data_size.take(chosen.owner))
+    unknown = formula == Formula.NONE
+    own = np.flatnonzero(chosen.type >= Reloc.DELTA)
+    unknown[own] |= symbols.slot[chosen.owner[own]] != 0  # Go objects have none of these
+    odd = ~_WIDTHS.take(chosen.size)
+    for wrong, reason in (
+        (outside, "it reaches outside its symbol"),
+        (unknown, "internal linking knows no relocation of this type"),
+        (odd, "{size} is not a width that can be relocated"),
+    ):
+        for row in rows[wrong].tolist():
+            _report(inputs, problems, row, reason.format(size=relocs.size[row]))
     problems.raise_if_any()
     base = np.zeros(len(symbols), np.int64)
-    present = np.flatnonzero(layout.section > 0).astype(np.int32)
-    base[present] = file_offset(layout, present)
-    return rows, base[owner] + start, size
+    inside = np.flatnonzero(present).astype(np.int32)
+    base[inside] = file_offset(layout, inside)
+    return Applied(rows, chosen, formula, base.take(chosen.owner) + chosen.offset)
 
 
-def _values(inputs: Inputs, rows: I4, slide: int) -> I8:
+def _values(inputs: Inputs, made: Applied, slide: int) -> I8:
     """What each relocation stores, before it is cut to its width."""
-    symbols, relocs, layout = inputs.symbols, inputs.relocs, inputs.layout
-    target, addend = relocs.target[rows], relocs.addend[rows]
-    formula = FORMULAS[relocs.type[rows]]
+    symbols, layout, relocs, formula = inputs.symbols, inputs.layout, made.relocs, made.formula
+    target, addend = relocs.target, relocs.addend
     unreached = np.flatnonzero(target == UNREACHED)
-    target[unreached] = inputs.unreachable_method
+    if len(unreached):
+        target = target.copy()
+        target[unreached] = inputs.unreachable_method
     address = layout.address + slide * (layout.section > 0) if slide else layout.address
 
     value = addend + address.take(target)
     at = np.flatnonzero(formula == Formula.PC_RELATIVE)
-    place = address.take(relocs.owner[rows[at]]) + relocs.offset[rows[at]]
-    value[at] -= place + relocs.size[rows[at]]
+    end = (relocs.offset + relocs.size).take(at)
+    value[at] -= address.take(relocs.owner.take(at)) + end
     at = np.flatnonzero(formula == Formula.SECTION_OFFSET)
     value[at] -= append(0, layout.sections.address + slide)[layout.section[target[at]]]
     at = np.flatnonzero(formula == Formula.TARGET_SIZE)
@@ -162,12 +182,12 @@ def _values(inputs: Inputs, rows: I4, slide: int) -> I8:
     at = np.flatnonzero(formula == Formula.TLS)
     value[at] = addend[at] + amd64.TLS_OFFSET
     at = np.flatnonzero(formula == Formula.DIFFERENCE)
-    value[at] -= address.take(relocs.target[rows[at] + 1])
+    value[at] -= address.take(inputs.relocs.target[made.rows[at] + 1])
     at = np.flatnonzero(formula == Formula.TLV_OFFSET)
     value[at] -= _tlv_template(layout) + slide
     # dyld is not told of these, so they do not slide: nobody calls what was not reached.
     value[unreached] -= slide
-    value[unreached[relocs.type[rows[unreached]] == Reloc.METHODOFF]] = -1
+    value[unreached[relocs.type[unreached] == Reloc.METHODOFF]] = -1
     return value
 
 
@@ -189,21 +209,21 @@ def _store(image: U1, offset: I8, value: I8, width: int) -> None:
     windows(image, block)[offset] = value.astype(f"<i{width}").view(block)
 
 
-def _check_range(inputs: Inputs, rows: I4, value: I8) -> None:
+def _check_range(inputs: Inputs, made: Applied, value: I8) -> None:
     """LinkError for each value that its width cannot hold."""
-    relocs = inputs.relocs
-    wrong = _missing_section(inputs, rows)
+    relocs = made.relocs
+    wrong = _missing_section(inputs, made)
     for width in (2, 4):
         half = 1 << (8 * width - 1)
-        wide = (relocs.size[rows] == width) & ((value < -half) | (value >= half))
+        wide = (relocs.size == width) & ((value < -half) | (value >= half))
         at = np.flatnonzero(wide)
         # Distances and addresses are sign-extended by the CPU; other values may use all the bits.
-        signed = isin(relocs.type[rows[at]], (Reloc.CALL, Reloc.PCREL, Reloc.ADDR))
+        signed = isin(relocs.type[at], (Reloc.CALL, Reloc.PCREL, Reloc.ADDR))
         wrong[at[signed | (value[at] < 0) | (value[at] >= 2 * half)]] = True
     problems = Problems()
     for i in np.flatnonzero(wrong).tolist():
-        message = _misfit(inputs, int(rows[i]), int(value[i]))
-        problems.add(message, symbol=_owner_name(inputs, int(rows[i])))
+        message = _misfit(inputs, int(made.rows[i]), int(value[i]))
+        problems.add(message, symbol=_owner_name(inputs, int(made.rows[i])))
     problems.raise_if_any()
 
 
@@ -218,24 +238,23 @@ def _misfit(inputs: Inputs, row: int, value: int) -> str:
     return f"{relative} relocation address for {name} is too big: {value:#x}"
 
 
-def _missing_section(inputs: Inputs, rows: I4) -> Bool:
+def _missing_section(inputs: Inputs, made: Applied) -> Bool:
     """Which relocations want an offset into a section for a symbol that has none."""
-    relocs = inputs.relocs
-    target = relocs.target[rows]
-    offsets = FORMULAS[relocs.type[rows]] == Formula.SECTION_OFFSET
-    nowhere: Bool = offsets & (target != UNREACHED) & (inputs.layout.section[target] == 0)
+    nowhere: Bool = made.formula == Formula.SECTION_OFFSET
+    at = np.flatnonzero(nowhere)
+    target = made.relocs.target[at]
+    nowhere[at] = (target != UNREACHED) & (inputs.layout.section[target] == 0)
     return nowhere
 
 
-def _check_undefined(inputs: Inputs, rows: I4, problems: Problems) -> None:
+def _check_undefined(inputs: Inputs, relocs: Relocs, problems: Problems) -> None:
     """Report each pair of a symbol and an undefined symbol that it refers to, once."""
-    symbols, relocs = inputs.symbols, inputs.relocs
+    symbols, target = inputs.symbols, relocs.target
     missing = (symbols.kind == Kind.UNDEFINED) | (symbols.kind == Kind.HOST_OBJECT)
     missing[NO_TARGET] = False
-    bad = rows[missing[relocs.target[rows]] & (relocs.target[rows] > NO_TARGET)]
-    for row in bad.tolist():
-        target = int(relocs.target[row])
-        problems.add(undefined_message(inputs, target), symbol=_owner_name(inputs, row))
+    for i in np.flatnonzero(missing.take(target) & (target > NO_TARGET)).tolist():
+        message = undefined_message(inputs, int(target[i]))
+        problems.add(message, symbol=symbol_name(inputs.memory, symbols, int(relocs.owner[i])))
 
 
 def undefined_message(inputs: Inputs, target: int) -> str:

@@ -73,20 +73,20 @@ def resolve(inputs: Inputs, options: LinkOptions) -> Program:
     """
     loaded = load(inputs)
     problems = Problems()
-    packages = _package_table(inputs, loaded, problems)
-    problems.raise_if_any()
     slots = loaded.slots
 
-    def merge_named() -> NameIndex:
+    def merge_named() -> tuple[PackageTable, NameIndex]:
+        packages = _package_table(inputs, loaded, problems)
+        problems.raise_if_any()
         named = _merge_named(inputs, loaded, options, problems)
         problems.raise_if_any()
-        return _index(inputs.memory, slots, named)
+        return packages, _index(inputs.memory, slots, named)
 
     def merge_hashed() -> tuple[RawRelocs, RawAuxes]:
         _merge_hashed(inputs, loaded)
         return read_relocs(inputs, loaded.relocs), read_auxes(inputs, loaded.auxes)
 
-    index, (relocs, auxes) = together(merge_named, merge_hashed)
+    (packages, index), (relocs, auxes) = together(merge_named, merge_hashed)
     builtins = inputs.release.builtins
     slots.canon[1 : 1 + len(builtins)] = slots.canon[index.lookup(builtins)]
     program = Program(
@@ -355,22 +355,31 @@ def _index(memory: Memory, slots: Slots, named: I4) -> NameIndex:
 def _spread_flags(inputs: Inputs, loaded: Loaded, program: Program) -> None:
     """Collect on canonical slots what any of their entries or references says."""
     slots = loaded.slots
+    together(lambda: _spread_alignment(slots), lambda: _spread_uses(inputs, program))
     slots.local[slots.canon[np.flatnonzero(slots.flags & FLAG_LOCAL)]] = True
-    used = slots.canon[np.flatnonzero(slots.flags2 & FLAG2_USED_IN_IFACE)]
-    slots.used_in_iface[used] = True
-    twins = np.flatnonzero(slots.canon != np.arange(len(slots.canon)))
-    twins = twins[slots.align[twins] > 0]
-    np.maximum.at(slots.align, slots.canon[twins], slots.align[twins])
-    counts = np.array([o.counts[goobj.REFFLAGS] for o in inputs.objects])
-    starts = np.array([o.blocks[goobj.REFFLAGS] for o in inputs.objects])
+    slots.local[0] = False
+
+
+def _spread_alignment(slots: Slots) -> None:
+    """The largest alignment of all entries counts."""
+    twins = np.flatnonzero(slots.canon != np.arange(len(slots.canon), dtype=np.int32))
+    twins = twins[slots.align.take(twins) > 0]
+    np.maximum.at(slots.align, slots.canon.take(twins), slots.align.take(twins))
+
+
+def _spread_uses(inputs: Inputs, program: Program) -> None:
+    """A type is used in an interface if a definition or a reference says so."""
+    slots = program.slots
+    slots.used_in_iface[slots.canon[np.flatnonzero(slots.flags2 & FLAG2_USED_IN_IFACE)]] = True
+    counts = [int(o.counts[goobj.REFFLAGS]) for o in inputs.objects]
     rows = np.concatenate(
         [
-            np.frombuffer(inputs.view, goobj.REF_FLAGS, n, at)
-            for n, at in zip(counts.tolist(), starts.tolist(), strict=True)
+            np.frombuffer(inputs.view, goobj.REF_FLAGS, n, int(o.blocks[goobj.REFFLAGS]))
+            for o, n in zip(inputs.objects, counts, strict=True)
         ]
     )
     owner = np.repeat(np.arange(1, len(counts) + 1, dtype=np.int32), counts)
     keep = np.flatnonzero(rows["flags2"] & FLAG2_USED_IN_IFACE)
     targets = program.resolve(owner[keep], rows["package"][keep], rows["symbol"][keep])
     slots.used_in_iface[targets] = True
-    slots.used_in_iface[0] = slots.local[0] = False
+    slots.used_in_iface[0] = False

@@ -51,10 +51,10 @@ def verify(inputs: Inputs, image: U1, fixups: Fixups) -> None:
 
 def changed_by(inputs: Inputs, position: I8) -> I4:
     """The relocations that wrote the bytes at these file positions."""
-    rows, start, _ = applied(inputs)
-    order = np.argsort(start, kind="stable")
-    last = np.searchsorted(start[order], position, side="right") - 1
-    return distinct(rows[order[last]])
+    made = applied(inputs)
+    order = np.argsort(made.position, kind="stable")
+    last = np.searchsorted(made.position[order], position, side="right") - 1
+    return distinct(made.rows[order[last]])
 
 
 def note(problems: Problems, inputs: Inputs, row: int, address: int, reason: str) -> None:
