@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from go_inputs import go_inputs
 
 
@@ -57,14 +58,15 @@ def test_nothing_happens_after_numpy_was_imported() -> None:
     assert run(code + "print(type(np).__name__, vars(np) == before)") == "module True\n"
 
 
-def test_a_link_needs_the_core_alone(tmp_path: Path) -> None:
-    inputs = go_inputs("hello")
-    code = """
+@pytest.mark.parametrize(("program", "also"), [("hello", ["pathlib"]), ("cgo-callbacks", [])])
+def test_a_link_needs_the_core_alone(program: str, also: list[str], tmp_path: Path) -> None:
+    inputs = go_inputs(program, cgo=program.startswith("cgo"))
+    code = f"""
 import sys
 from pielink import cli
 cli.owns_process = True
 status = cli.main(["link", *sys.argv[1:]])
-heavy = ("numpy.linalg", "numpy.typing", "dataclasses", "pathlib", "hashlib")
+heavy = ["numpy.linalg", "numpy.typing", "dataclasses", "hashlib", "subprocess", "shutil", *{also}]
 print(status, [name for name in heavy if type(sys.modules.get(name)).__name__ == "module"])
 """
     assert run(code, *inputs.link_argv(tmp_path / "out")) == "0 []\n"

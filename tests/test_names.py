@@ -7,7 +7,7 @@ import random
 import numpy as np
 from reference import names as plain
 
-from pielink.names import NameIndex, hashes, keys, ranks, words_at
+from pielink.names import NameIndex, hashes, key, keys, ranks, words_at
 from pielink.tables import Memory
 
 
@@ -35,6 +35,7 @@ def test_hashes_and_keys_equal_their_plain_twins() -> None:
         wanted = [plain.hashed(n, v) for n, v in zip(names, version.tolist(), strict=True)]
         assert hashes(memory, offset, size, version).tolist() == wanted
         assert keys(memory, offset, size).tolist() == [plain.key(name) for name in names]
+        assert [key(name) for name in names] == [plain.key(name) for name in names]
 
 
 def test_ranks_are_in_the_order_of_the_texts() -> None:

@@ -58,7 +58,7 @@ def distinct(values: NDArray[S]) -> NDArray[S]:
 
 def changes(values: NDArray[Any]) -> Bool:
     """Where a value differs from the one before it; True for the first. Shape as `values`."""
-    result = np.ones(len(values), np.bool_)
+    result = np.ones(values.shape, np.bool_)
     result[1:] = values[1:] != values[:-1]  # of records, too, which np.not_equal cannot compare
     return result
 
@@ -71,6 +71,16 @@ def classes(values: NDArray[S]) -> tuple[NDArray[S], I8, I8]:
     order = np.argsort(values, kind="stable")
     ordered = values[order]
     new = changes(ordered)
+    inverse = np.empty(len(values), np.int64)
+    inverse[order] = np.cumsum(new) - 1
+    return ordered[new], order[new], inverse
+
+
+def row_classes(values: NDArray[S]) -> tuple[NDArray[S], I8, I8]:
+    """`classes` of the rows of a table of two dimensions, ordered by their columns."""
+    order = np.lexsort(values.T[::-1])
+    ordered = values[order]
+    new = changes(ordered).any(axis=1)
     inverse = np.empty(len(values), np.int64)
     inverse[order] = np.cumsum(new) - 1
     return ordered[new], order[new], inverse

@@ -53,6 +53,13 @@ def keys(memory: Memory, offset: I8, size: U4) -> U8:
     return key
 
 
+def key(name: bytes) -> int:
+    """The key of one name; what `keys` says of many."""
+    tail = int.from_bytes(name[-8:], "little") ^ (len(name) * int(_K2))
+    mixed = tail * int(_K1) & 0xFFFFFFFFFFFFFFFF
+    return mixed ^ (mixed >> 32)
+
+
 def hashes(memory: Memory, offset: I8, size: U4, version: U2) -> U8:
     """A 64-bit hash of each (name, version)."""
     order = np.argsort(size)[::-1]  # so that the names with bytes left are always the first ones
@@ -120,16 +127,8 @@ class NameIndex:
 
     def lookup(self, names: Sequence[tuple[bytes, int]]) -> I4:
         """The slot of each (name, version), 0 where there is none; shape (len(names),), int32."""
-        scratch = Memory(np.frombuffer(b"".join(n for n, _ in names) + bytes(16), np.uint8), 0)
-        size = np.array([len(n) for n, _ in names], np.uint32)
-        version = np.array([v for _, v in names], np.uint64)
-        offset = np.cumsum(size, dtype=np.int64) - size
-        bucket = (keys(scratch, offset, size) ^ version) & np.uint64(_BUCKETS - 1)
-        found = np.zeros(len(names), np.int32)
-        for i, (name, wanted) in enumerate(names):
-            if (row := self._find(int(bucket[i]), name, wanted)) >= 0:
-                found[i] = self._slot[row]
-        return found
+        rows = [self._find((key(name) ^ v) & (_BUCKETS - 1), name, v) for name, v in names]
+        return np.array([self._slot[row] if row >= 0 else 0 for row in rows], np.int32)
 
     def _find(self, bucket: int, name: bytes, version: int) -> int:
         if (row := int(self._head[bucket])) < 0 or self._is(row, name, version):

@@ -40,7 +40,7 @@ from pielink.passes.hosttables import HostRows
 from pielink.passes.imports import cgo_exports, dylib_imports
 from pielink.passes.live import live
 from pielink.passes.mark import place_interior, place_markers
-from pielink.passes.reach import Reach, reach
+from pielink.passes.reach import Reaching
 from pielink.passes.read import read
 from pielink.passes.resolve import resolve
 from pielink.passes.roots import entry_symbol, exported, extra_roots
@@ -178,23 +178,18 @@ class _Link:
     def _reach(self) -> None:
         """What the entry point leads to by Go's rules, and through host objects by theirs."""
         self.entry = entry_symbol(self.program, self.options)
-        roots = extra_roots(self.program, self.cgo, self.options)
-
-        def find_live(more: I4) -> Reach:
-            slots = np.concatenate([roots, more])
-            weak = self.options.prune_weak_map
-            return reach(self.program, [self.entry], slots, prune_weak_map=weak)
-
+        weak = self.options.prune_weak_map
+        reaching = Reaching(self.program, [self.entry], prune_weak_map=weak)
+        reaching.grow(extra_roots(self.program, self.cgo, self.options))
         self.code = None
         if self.inputs.host_objects or self.options.extldflags:
             # Most programs have no C code and need none of these modules.
             from pielink.passes.host import link_host
 
-            self.code, self.reached = link_host(
-                self.inputs, self.program, self.cgo, self.options, self.minos, find_live
+            self.code = link_host(
+                self.inputs, self.program, self.cgo, self.options, self.minos, reaching
             )
-        else:
-            self.reached = find_live(np.zeros(0, np.int32))
+        self.reached = reaching.finish()
         if self.options.dump_dependencies:
             named = exported(self.program, self.cgo, self.options)
             print_dependencies(self.program, [self.entry], named)

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pielink.arrays import append, classes, differences, without
+from pielink.arrays import append, changes, classes, differences, without
 from pielink.arraytypes import I8, U1, Bool
 from pielink.dyld import leb128
 from pielink.dyld.ragged import ranges
@@ -52,8 +52,7 @@ class Names:
 
     def repeated(self) -> Bool:
         """True where a name equals the one before: (n,)."""
-        again: Bool = (self.lcp == self.length) & (np.roll(self.length, 1) == self.length)
-        again[0] = False
+        again: Bool = (self.lcp == self.length) & ~changes(self.length)
         return again
 
     def without(self, rows: I8) -> Names:
@@ -65,7 +64,7 @@ class Names:
 def _common(raw: U1, start: I8, length: I8) -> I8:
     """Bytes that each name has in common with the one before: (n,), 0 for the first."""
     padded = append(raw, np.zeros(STRIDE, np.uint8))
-    window = np.lib.stride_tricks.sliding_window_view(padded, STRIDE)
+    window = np.ndarray((len(raw) + 1, STRIDE), np.uint8, padded, strides=(1, 1))
     common = np.zeros(len(start), np.int64)
     open_rows = np.arange(1, len(start))
     while len(open_rows):

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from pielink.arrays import isin
 from pielink.errors import FormatError
 from pielink.formats import loadcommands, macho
 from pielink.formats.bounds import Bytes, as_bytes, c_strings, check_range, records
@@ -116,7 +117,7 @@ def _external_definitions(data: Bytes, commands: list[LoadCommand], file: str) -
         data, int(table["symoff"]), int(table["nsyms"]), macho.NLIST_64, "symbol table", file
     )
     kind = rows["n_type"] & (macho.N_STAB | macho.N_PEXT | macho.N_EXT | macho.N_TYPE)
-    rows = rows[np.isin(kind, [macho.N_EXT | t for t in (macho.N_SECT, macho.N_ABS, macho.N_INDR)])]
+    rows = rows[isin(kind, [macho.N_EXT | t for t in (macho.N_SECT, macho.N_ABS, macho.N_INDR)])]
     starts = strings + rows["n_strx"].astype(np.int64)
     lengths = c_strings(data, starts, strings + size, "symbol name", file)
     weak = np.where(rows["n_desc"] & macho.N_WEAK_DEF, macho.EXPORT_SYMBOL_FLAGS_WEAK_DEFINITION, 0)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from pielink.arrays import isin
 from pielink.errors import FormatError
 from pielink.formats import loadcommands, macho
 from pielink.formats.bounds import Bytes, Rows, as_bytes, c_strings, check_range, records
@@ -138,7 +139,7 @@ def _read_sections(data: Bytes, commands: list[LoadCommand], file: str) -> Rows:
 
 def has_contents(sections: Rows) -> Any:
     """Return which sections have bytes in the file (all but zero fill), as a boolean column."""
-    return ~np.isin(sections["flags"] & macho.SECTION_TYPE, ZEROFILL_TYPES)
+    return ~isin(sections["flags"] & macho.SECTION_TYPE, ZEROFILL_TYPES)
 
 
 def _check_sections(data: Bytes, sections: Rows, file: str) -> None:
@@ -213,7 +214,7 @@ def _check_symbols(symbols: Rows, sections: Rows, data: Bytes, file: str) -> Non
             )
             raise FormatError(f"symbol {name} {why}", file)
 
-    known = np.isin(kind, (macho.N_UNDF, macho.N_ABS, macho.N_INDR, macho.N_SECT))
+    known = isin(kind, (macho.N_UNDF, macho.N_ABS, macho.N_INDR, macho.N_SECT))
     refuse(real & ~known, "has an unknown type")
     placed = real & (kind == macho.N_SECT)
     ordinal = symbols["section"].astype(np.int64)

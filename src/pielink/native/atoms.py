@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from pielink.arrays import append, distinct, isin
 from pielink.errors import FormatError
 from pielink.formats import macho
 from pielink.native import gather
@@ -65,13 +66,13 @@ def split(host: Host, whole: Bool | None = None) -> tuple[Atoms, Placement]:
     divisible = np.array([f.flags & macho.MH_SUBSECTIONS_VIA_SYMBOLS for f in host.files], bool)
     if whole is not None:
         divisible &= ~whole
-    by_symbol = np.append(divisible, False)[sections.file]
+    by_symbol = append(divisible, False)[sections.file]
     consumed = gather.is_debug(sections) | (sections.name == IMAGE_INFO)
     consumed |= sections.segment == BITCODE_SEGMENT
     by_record, records = _record_cuts(host, by_symbol & ~consumed, consumed)
     starts = np.flatnonzero(~consumed & (sections.size > 0)) << OFFSET_BITS
     symbols = _symbol_cuts(host, by_symbol & ~by_record & ~consumed)
-    keys = np.unique(np.concatenate([starts, symbols, *records]).astype(np.int64))
+    keys = distinct(np.concatenate([starts, symbols, *records]).astype(np.int64))
     atoms = _atoms(host, keys)
     placement = _place_symbols(host, atoms, keys)
     return _with_symbols(host, atoms, placement), placement
@@ -134,7 +135,7 @@ def _strings(host: Host, section: int) -> I8:
     if data[-1]:
         why = f"the last string of section {host.title(section)} has no NUL"
         raise FormatError(why, host.file_name(section))
-    return np.append(0, np.flatnonzero(data == 0)[:-1] + 1).astype(np.int64)
+    return append(0, np.flatnonzero(data == 0)[:-1] + 1).astype(np.int64)
 
 
 def cfi_records(host: Host, section: int) -> Iterator[int]:
@@ -165,7 +166,7 @@ def _atoms(host: Host, keys: I8) -> Atoms:
     same = section[1:] == section[:-1]
     ends[:-1][same] = offset[1:][same]
     flags = host.sections.flags[section]
-    keeps = ((flags & macho.S_ATTR_NO_DEAD_STRIP) != 0) | np.isin(
+    keeps = ((flags & macho.S_ATTR_NO_DEAD_STRIP) != 0) | isin(
         flags & macho.SECTION_TYPE, ROOT_TYPES
     )
     support = (flags & macho.S_ATTR_LIVE_SUPPORT) != 0

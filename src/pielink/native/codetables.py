@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pielink.arrays import differences, distinct
 from pielink.dyld import leb128
 from pielink.errors import FormatError
 from pielink.formats import macho
@@ -23,10 +24,10 @@ def function_starts(addresses: I8, header: int) -> bytes:
 
     `addresses` are those of functions, in any order, repeated ones counting once.
     """
-    starts = np.unique(addresses) - header
+    starts = distinct(addresses) - header
     if not len(starts):
         return b""
-    distances = np.diff(starts, prepend=0).astype(np.uint64)
+    distances = differences(starts, before=0).astype(np.uint64)
     sizes = leb128.uleb_sizes(distances)
     ends = np.cumsum(sizes)
     out = np.zeros(int(ends[-1]) + 1, np.uint8)

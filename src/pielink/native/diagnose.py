@@ -15,10 +15,11 @@ from enum import IntEnum
 
 import numpy as np
 
+from pielink.arrays import append, distinct, row_classes
 from pielink.errors import Problems
 from pielink.native.prepare import Prepared
 from pielink.native.tables import NONE, RelocKind
-from pielink.tables import I8, U1, Bool
+from pielink.tables import I4, U1, Bool
 
 _UNDEFINED = "undefined symbol; name its library in LDFLAGS (-l, -framework)"
 
@@ -34,7 +35,7 @@ class Where(IntEnum):
 def places(prepared: Prepared, where: U1) -> U1:
     """Return the Where of the name of each relocation; NOWHERE for those without a name."""
     name = prepared.relocs.name
-    return np.append(where, np.uint8(Where.NOWHERE))[name]
+    return append(where, np.uint8(Where.NOWHERE))[name]
 
 
 def report(prepared: Prepared, where: U1, problems: Problems) -> None:
@@ -51,7 +52,7 @@ def report(prepared: Prepared, where: U1, problems: Problems) -> None:
     direct = (kind == RelocKind.PCREL) | delta | (kind == RelocKind.TLV_OFFSET)
     branch = kind == RelocKind.BRANCH
     minus_lost = (relocs.minus_name != NONE) & (
-        np.append(where, np.uint8(Where.IMAGE))[relocs.minus_name] != Where.IMAGE
+        append(where, np.uint8(Where.IMAGE))[relocs.minus_name] != Where.IMAGE
     )
     minus_number = delta & (relocs.minus == NONE) & (relocs.minus_name == NONE)
     narrow = (kind == RelocKind.ABSOLUTE) & (relocs.size != 8) & ~number
@@ -66,7 +67,7 @@ def report(prepared: Prepared, where: U1, problems: Problems) -> None:
     found = _Reporter(prepared, problems)
     found.undefined(named & (place == Where.NOWHERE))
     entries = prepared.unwind_entries.personality_name
-    found.undefined_personalities(np.unique(entries), where)
+    found.undefined_personalities(distinct(entries), where)
     for rows, why in rules:
         found.refuse(rows, why)
 
@@ -85,12 +86,12 @@ class _Reporter:
             return
         text = self.names.text()
         file = self.host.sections.file[self.atoms.section[self.relocs.atom[chosen]]]
-        pairs = np.unique(np.stack([file, self.relocs.name[chosen]], axis=1), axis=0)
+        pairs, _, _ = row_classes(np.stack([file, self.relocs.name[chosen]], axis=1))
         for number, name in pairs.tolist():
             symbol = text[name].decode("utf-8", "replace")
             self.problems.add(_UNDEFINED, self.host.files[number].name, symbol)
 
-    def undefined_personalities(self, names: I8, where: U1) -> None:
+    def undefined_personalities(self, names: I4, where: U1) -> None:
         """Report the personality functions (rows in Names, or NONE) that are nowhere."""
         text = self.names.text()
         for name in names[names != NONE].tolist():

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from pielink.arrays import isin
 from pielink.errors import FormatError
 from pielink.native import atoms as atoms_pass
 from pielink.native.tables import NONE, Atoms, Host, RelocKind, Relocs
@@ -69,7 +70,7 @@ def parse(host: Host, atoms: Atoms, relocs: Relocs) -> tuple[Frames, Relocs]:
     fde = records[~is_cie]
     cie = reader.cies(fde, identity[~is_cie], known[~is_cie])
     layouts = {row: reader.layout(row) for row in records[is_cie].tolist()}
-    missing = ~np.isin(cie, records[is_cie])
+    missing = ~isin(cie, records[is_cie])
     reader.refuse(fde[missing], "has no CIE")
     pointer, lsda_size, augmented = (
         np.array([getattr(layouts[row], column) for row in cie.tolist()], np.int64)
@@ -132,7 +133,7 @@ def _rows(
 
 def _replace_rows(relocs: Relocs, fde: I8, rows: Relocs) -> Relocs:
     """Return `relocs` with those of the FDEs replaced by `rows`, sorted by (atom, offset)."""
-    kept = ~np.isin(relocs.atom, fde)
+    kept = ~isin(relocs.atom, fde)
     columns = [
         np.concatenate([getattr(relocs, column)[kept], getattr(rows, column)])
         for column in fields(relocs)
@@ -164,8 +165,8 @@ class _Reader:
 
     def numbers(self, rows: I8, offset: Any, size: Any, *, signed: bool = True) -> I8:
         """Return the little-endian number of `size` (4 or 8) bytes at `offset` of each record."""
-        offset = np.broadcast_to(np.asarray(offset, np.int64), rows.shape)
-        size = np.broadcast_to(np.asarray(size, np.int64), rows.shape)
+        zeros = np.zeros(rows.shape, np.int64)
+        offset, size = zeros + offset, zeros + size
         self.refuse(rows[offset + size > self.atoms.size[rows]], "is cut off")
         values = np.zeros(len(rows), np.int64)
         for width, dtype in ((4, np.int32 if signed else np.uint32), (8, np.int64)):

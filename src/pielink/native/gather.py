@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pielink.arrays import append
 from pielink.formats import macho, machobj
 from pielink.formats.machobj import MachObject
 from pielink.native.tables import NONE, Host, HostRelocs, HostSections, HostSymbols
@@ -50,8 +51,8 @@ def _sections(files: Sequence[MachObject], base: I8) -> HostSections:
     common["segname"], common["sectname"] = COMMON_SEGMENT, COMMON_SECTION
     common["flags"] = macho.S_ZEROFILL
     rows = _joined([*(file.sections for file in files), common], macho.SECTION_64)
-    owner = np.append(_owner(files, "sections"), np.int32(NONE))
-    start = np.append(base, 0)[owner] + rows["offset"].astype(np.int64)
+    owner = append(_owner(files, "sections"), np.int32(NONE))
+    start = append(base, 0)[owner] + rows["offset"].astype(np.int64)
     return HostSections(
         file=owner,
         segment=rows["segname"],

@@ -8,11 +8,11 @@ Sources: ld(1) of ld64, clang's command-line reference.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import NamedTuple
 
 from pielink.errors import UsageError
+from pielink.record import fresh, mutable
 
 
 class Kind(StrEnum):
@@ -36,18 +36,18 @@ class Input(NamedTuple):
     weak: bool = False
 
 
-@dataclass(slots=True)
+@mutable
 class LinkerFlags:
     """What LDFLAGS ask for. Lists keep the order of the command line."""
 
-    inputs: list[Input] = field(default_factory=list)
-    library_dirs: list[str] = field(default_factory=list)
-    framework_dirs: list[str] = field(default_factory=list)
-    roots: list[str] = field(default_factory=list)
-    rpaths: list[str] = field(default_factory=list)
-    undefined: list[str] = field(default_factory=list)  # -u: roots of the link
-    maybe_undefined: list[str] = field(default_factory=list)  # -U: looked up when it runs
-    exported: list[str] = field(default_factory=list)
+    inputs: list[Input] = fresh(factory=list)
+    library_dirs: list[str] = fresh(factory=list)
+    framework_dirs: list[str] = fresh(factory=list)
+    roots: list[str] = fresh(factory=list)
+    rpaths: list[str] = fresh(factory=list)
+    undefined: list[str] = fresh(factory=list)  # -u: roots of the link
+    maybe_undefined: list[str] = fresh(factory=list)  # -U: looked up when it runs
+    exported: list[str] = fresh(factory=list)
     export_all: bool = False
     all_load: bool = False
     objc: bool = False

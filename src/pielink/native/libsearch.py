@@ -143,10 +143,17 @@ def zig_libsystem_stub() -> Path | None:
 
     Looks at the `ziglang` package of this Python first, then at a zig in PATH.
     """
-    import shutil  # rarely needed, and slow to import
-
     spec = importlib.util.find_spec("ziglang")
     homes = [Path(each) for each in (spec.submodule_search_locations or ())] if spec else []
-    zig = shutil.which("zig")
-    homes += [Path(zig).resolve().parent] if zig else []
+    return _stub_of_zig(homes) or _stub_of_zig(_zig_in_path())
+
+
+def _stub_of_zig(homes: Iterable[Path]) -> Path | None:
     return _first(home / lib / ZIG_STUB for home in homes for lib in ZIG_LIB)
+
+
+def _zig_in_path() -> list[Path]:
+    import shutil  # rarely needed, and slow to import
+
+    zig = shutil.which("zig")
+    return [Path(zig).resolve().parent] if zig else []

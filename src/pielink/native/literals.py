@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pielink.arrays import append, differences, isin
 from pielink.formats import macho
 from pielink.native.tables import NONE, Atoms, Host, Names, Relocs
 from pielink.record import replace
@@ -36,12 +37,12 @@ def merge(host: Host, atoms: Atoms, relocs: Relocs) -> I4:
     sections = host.sections
     kind = sections.flags & macho.SECTION_TYPE
     divided = atoms.first[1:] - atoms.first[:-1] > 0
-    plain = np.isin(kind, PLAIN_TYPES) & divided
+    plain = isin(kind, PLAIN_TYPES) & divided
     pointing = ((kind == macho.S_LITERAL_POINTERS) | (sections.name == CFSTRING)) & divided
     canonical = np.arange(len(atoms), dtype=np.int32)
     group = _section_groups(host)
     first_reloc = np.searchsorted(relocs.atom, np.arange(len(atoms) + 1))
-    reloc_count = np.diff(first_reloc)
+    reloc_count = differences(first_reloc)
 
     filled = atoms.size > 0
     rows = np.flatnonzero(plain[atoms.section] & filled & (reloc_count == 0))
@@ -49,7 +50,7 @@ def merge(host: Host, atoms: Atoms, relocs: Relocs) -> I4:
 
     rows = np.flatnonzero(pointing[atoms.section] & filled & (reloc_count > 0))
     keys = group[atoms.section[rows]].astype(np.uint64)
-    sums = np.append(np.uint64(0), np.cumsum(_target_numbers(relocs, canonical)))
+    sums = append(np.uint64(0), np.cumsum(_target_numbers(relocs, canonical)))
     keys = keys * np.uint64(MULTIPLIER) + (sums[first_reloc[rows + 1]] - sums[first_reloc[rows]])
     _merge_rows(host, atoms, canonical, rows, keys, (relocs, first_reloc))
     return canonical
@@ -90,7 +91,7 @@ def _merge_rows(
     digest = _digests(host, start, size) ^ (keys * np.uint64(MULTIPLIER))
     order = np.lexsort((rows, size, digest))
     same = (digest[order][1:] == digest[order][:-1]) & (size[order][1:] == size[order][:-1])
-    leader = np.maximum.accumulate(np.where(np.append(False, same), 0, np.arange(len(order))))
+    leader = np.maximum.accumulate(np.where(append(False, same), 0, np.arange(len(order))))
     first = order[leader]
     # Equal digests are a guess: only rows whose bytes and targets are equal merge.
     equal = _equal_bytes(host, start[order], start[first], size[order])
@@ -136,7 +137,7 @@ def _equal_targets(relocs: Relocs, first: I8, canonical: I4, one: I8, other: I8)
     same = (relocs.offset, target, relocs.target_offset, relocs.name, relocs.addend)
     for column in (*same, relocs.kind, relocs.size):
         differ |= column[left] != column[right]
-    wrong = np.append(0, np.cumsum(differ))
+    wrong = append(0, np.cumsum(differ))
     equal &= wrong[ends] == wrong[ends - count]
     return equal
 
@@ -151,7 +152,7 @@ def apply(atoms: Atoms, relocs: Relocs, names: Names, canonical: I4) -> tuple[At
     np.maximum.at(align, canonical, atoms.align)
     np.bitwise_or.at(flags, canonical, atoms.flags)
 
-    known = np.append(canonical, np.int32(NONE))  # NONE, as an index, is the last
+    known = append(canonical, np.int32(NONE))  # NONE, as an index, is the last
 
     def redirected(column: I4) -> I4:
         return known[column]

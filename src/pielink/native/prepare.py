@@ -24,8 +24,8 @@ from pielink.native import (
     unwind,
 )
 from pielink.native.tables import NONE, Atoms, Host, Names, Placement, Relocs, UnwindEntries
-from pielink.record import fields, record
-from pielink.tables import I8, U1, Bool
+from pielink.record import record
+from pielink.tables import I8, U1, Bool, take
 
 
 @record
@@ -47,6 +47,19 @@ class Prepared:
     image_info: bytes  # contents of __objc_imageinfo
 
 
+@record
+class Analysed:
+    """The object files as atoms that refer to one another; nothing is dropped yet."""
+
+    host: Host
+    atoms: Atoms
+    placement: Placement
+    names: Names
+    relocs: Relocs
+    unwind_entries: UnwindEntries
+    image_info: bytes
+
+
 def prepare(
     files: Sequence[MachObject],
     roots: Iterable[bytes],
@@ -56,11 +69,23 @@ def prepare(
     contents: U1 | None = None,
     base: I8 | None = None,
 ) -> Prepared:
-    """Run the passes; `roots` are the names that the rest of the link needs from the objects.
+    """`analyse` the files, and `keep` what `roots` lead to."""
+    return keep(analyse(files, problems, whole=whole, contents=contents, base=base), roots)
+
+
+def analyse(
+    files: Sequence[MachObject],
+    problems: Problems,
+    *,
+    whole: Bool | None = None,
+    contents: U1 | None = None,
+    base: I8 | None = None,
+) -> Analysed:
+    """Split the files into atoms, and find out which definition each name has.
 
     See gather.gather for `contents` and `base`, atoms.split for `whole`; literals stay as they are
-    if all files are whole. Raises FormatError for
-    the first malformed input; what is wrong between inputs goes into `problems`.
+    if all files are whole. Raises FormatError for the first malformed input; what is wrong between
+    inputs goes into `problems`.
     """
     host = gather.gather(files, contents, base)
     pieces, placement = atoms.split(host, whole)
@@ -72,15 +97,23 @@ def prepare(
         canonical = literals.merge(host, pieces, rows)
         pieces, rows, names = literals.apply(pieces, rows, names, canonical)
     entries = unwind.collect(host, pieces, rows, frames)
+    info = objc.merged_image_info(host, problems)
+    return Analysed(host, pieces, placement, names, rows, entries, info)
+
+
+def keep(found: Analysed, roots: Iterable[bytes]) -> Prepared:
+    """Drop what does not lead from `roots`, names that the rest of the link needs from the objects,
+    nor from what the objects themselves keep."""
+    host, pieces, names, entries = found.host, found.atoms, found.names, found.unwind_entries
     wanted = [names.row[name] for name in roots if name in names.row]
     starts = names.atom[wanted]
     quiet = atoms.is_named(host, atoms.EH_FRAME)[pieces.section]
-    live = reach.live_atoms(pieces, rows, starts[starts != NONE], unwind.edges(entries), quiet)
-    kept = live[rows.atom]
-    rows = Relocs(*(getattr(rows, column)[kept] for column in fields(rows)))
+    edges = unwind.edges(entries)
+    live = reach.live_atoms(pieces, found.relocs, starts[starts != NONE], edges, quiet)
+    rows = take(found.relocs, live[found.relocs.atom])
     entries = unwind.live(entries, live)
     needed = reach.referenced_names(rows, live, len(names))
     needed[entries.personality_name[entries.personality_name != NONE]] = True
     pieces = tlv.align(host, pieces, live)
-    info = objc.merged_image_info(host, problems)
+    placement, info = found.placement, found.image_info
     return Prepared(host, pieces, placement, names, rows, entries, live, needed, info)

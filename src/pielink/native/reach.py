@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pielink.arrays import distinct
 from pielink.native.tables import NONE, AtomFlag, Atoms, Relocs
 from pielink.tables import I4, I8, Bool
 
@@ -43,7 +44,7 @@ def live_atoms(
     support = ((atoms.flags & AtomFlag.LIVE_SUPPORT) != 0) & ~quiet
     while True:
         waiting = support[graph.source] & ~live[graph.source]
-        added = np.unique(graph.source[waiting & live[graph.target]])
+        added = distinct(graph.source[waiting & live[graph.target]])
         if not len(added):
             return live
         graph.mark(live, added)
@@ -60,7 +61,7 @@ class _Graph:
     def mark(self, live: Bool, rows: I8) -> None:
         """Set live[row] for `rows` and all that they reach; one array pass a step away."""
         while len(rows):
-            rows = np.unique(rows[~live[rows]])
+            rows = distinct(rows[~live[rows]])
             live[rows] = True
             start, ends = self.first[rows], self.first[rows + 1]
             count = ends - start

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pielink.arrays import append
 from pielink.arraytypes import NDArray
 from pielink.errors import FormatError
 from pielink.formats import macho
@@ -219,7 +220,7 @@ def relaxable(host: Host, atoms: Atoms, relocs: Relocs, shared: Bool) -> Bool:
 
 def at_names(mask: Bool, name: I4) -> Bool:
     """Return what the mask, (n,) of Names, says of each name; False for NONE."""
-    found: Bool = np.append(mask, False)[name]
+    found: Bool = append(mask, False)[name]
     return found
 
 

@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from pielink.arrays import isin
 from pielink.formats import archive, fat, macho, machobj
 from pielink.formats.archive import Archive
 from pielink.formats.machobj import MachObject
@@ -98,7 +97,7 @@ def _add_objc(found: _Found, archives: _Archives, cputype: int) -> None:
         for row in range(len(read.members)):
             if (number, row) not in found:
                 file = _member(read, row, cputype)
-                if np.isin(file.sections["sectname"], OBJC_SECTIONS).any():
+                if isin(file.sections["sectname"], OBJC_SECTIONS).any():
                     found[number, row] = file
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pielink.arrays import append
 from pielink.errors import Problems
 from pielink.formats import macho
 from pielink.native.tables import NONE, Atoms, Host, NameKind, Names, Placement, Relocs
@@ -196,12 +197,12 @@ def allocate_commons(host: Host, atoms: Atoms, names: Names) -> tuple[Atoms, Nam
     place[section + 1] = first + len(rows)
     added = replace(
         atoms,
-        section=np.append(atoms.section, np.full(len(rows), section, np.int32)),
-        offset=np.append(atoms.offset, ends - (-(-size // largest) * largest)),
-        size=np.append(atoms.size, size),
-        align=np.append(atoms.align, align.astype(np.uint8)),
-        symbol=np.append(atoms.symbol, symbol.astype(np.int32)),
-        flags=np.append(atoms.flags, np.zeros(len(rows), np.uint8)),
+        section=append(atoms.section, np.full(len(rows), section, np.int32)),
+        offset=append(atoms.offset, ends - (-(-size // largest) * largest)),
+        size=append(atoms.size, size),
+        align=append(atoms.align, align.astype(np.uint8)),
+        symbol=append(atoms.symbol, symbol.astype(np.int32)),
+        flags=append(atoms.flags, np.zeros(len(rows), np.uint8)),
         first=place,
     )
     atom = names.atom.copy()

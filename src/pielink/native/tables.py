@@ -1,6 +1,6 @@
 """The tables of the native passes: columns, dtypes, units, and what indexes what.
 
-A table is a frozen dataclass of NumPy columns of equal length. A reference to a row is its index;
+A table is a record of NumPy columns of equal length. A reference to a row is its index;
 NONE (-1) stands for a missing one. Passes take tables and return new ones. In the order in which
 they are made:
 

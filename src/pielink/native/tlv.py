@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pielink.arrays import isin
 from pielink.formats import macho
 from pielink.native.atoms import section_type
 from pielink.native.tables import Atoms, Host
@@ -23,7 +24,7 @@ DESCRIPTOR_ALIGN = 3  # log2: two pointers and a word, whatever the object says
 
 def in_template(host: Host, atoms: Atoms) -> Bool:
     """Return which atoms are initial values of thread-locals."""
-    return np.isin(section_type(host)[atoms.section], TEMPLATE_TYPES)
+    return isin(section_type(host)[atoms.section], TEMPLATE_TYPES)
 
 
 def align(host: Host, atoms: Atoms, live: Bool) -> Atoms:

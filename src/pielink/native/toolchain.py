@@ -7,8 +7,6 @@ libc++.1.dylib.
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +22,9 @@ def cxx_archives(compiler: Sequence[str]) -> list[Path]:
     The first call for a target can take a minute, in which zig builds the library. Raises
     LinkError when the compiler cannot be run or fails.
     """
+    import subprocess  # rarely needed, and slow to import
+    import tempfile
+
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch) / "probe.cc"
         source.write_text(PROBE)

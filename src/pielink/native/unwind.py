@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from pielink.arrays import append, classes, isin, row_classes
 from pielink.arraytypes import NDArray
 from pielink.errors import FormatError, LinkError, Problem
 from pielink.native import atoms as atoms_pass
@@ -62,7 +63,7 @@ def collect(host: Host, atoms: Atoms, relocs: Relocs, frames: Frames) -> UnwindE
     encoded = (compact.encoding & MODE_MASK) != MODE_DWARF
     compact = UnwindEntries(*(getattr(compact, c)[encoded] for c in fields(compact)))
     described = _describes_own_file(host, atoms, frames.fde, frames.function)
-    described &= ~np.isin(_places(frames), _places(compact))
+    described &= ~isin(_places(frames), _places(compact))
     count = int(described.sum())
     none = np.full(count, NONE, np.int32)
     dwarf = UnwindEntries(
@@ -162,13 +163,13 @@ def personalities(entries: UnwindEntries) -> tuple[I4, I8]:
     columns = (entries.personality, entries.personality_name, entries.personality_offset)
     keys = np.stack([column.astype(np.int64) for column in columns], axis=1)
     has = (entries.personality != NONE) | (entries.personality_name != NONE)
-    distinct, inverse = np.unique(keys[has], axis=0, return_inverse=True)
-    if len(distinct) > MAX_PERSONALITIES:
-        why = f"{len(distinct)} personality functions; the format of __unwind_info has room for 3"
+    found, _, inverse = row_classes(keys[has])
+    if len(found) > MAX_PERSONALITIES:
+        why = f"{len(found)} personality functions; the format of __unwind_info has room for 3"
         raise LinkError([Problem(why)])
     index = np.zeros(len(entries), np.int32)
-    index[has] = inverse.reshape(-1) + 1
-    return index, distinct
+    index[has] = inverse + 1
+    return index, found
 
 
 @record
@@ -226,7 +227,7 @@ def encode(functions: FunctionRanges, personality_slots: NDArray[Any]) -> bytes:
     head = (VERSION, common_at, len(common), personality_at, len(personality_slots))
     header = np.array([*head, index_at, len(pages) + 1], "<u4")
     index = np.zeros((len(pages) + 1, INDEX_WORDS), "<u4")
-    index[:, 0] = np.append(start[bounds[:-1]], end)
+    index[:, 0] = append(start[bounds[:-1]], end)
     index[:-1, 1] = page_starts[:-1]
     index[:, 2] = lsda_at + 4 * LSDA_WORDS * np.searchsorted(with_lsda, bounds)
     lsdas = np.stack([start[with_lsda], lsda[with_lsda]], axis=1).astype("<u4")
@@ -243,9 +244,11 @@ def _entries(functions: FunctionRanges) -> tuple[I8, U4, I8, int]:
         why = f"unwind information of functions at {start[row]:#x} and {start[row + 1]:#x} overlaps"
         raise LinkError([Problem(why)])
     gap = np.flatnonzero(start[1:] > end[:-1]) + 1
-    starts = np.insert(start, gap, end[gap - 1])
-    encodings = np.insert(functions.encoding[order], gap, 0)
-    lsdas = np.insert(functions.lsda[order], gap, NONE)
+    # A gap is an entry of its own, in front of the function behind it.
+    place = np.argsort(append(2 * np.arange(len(start)) + 1, 2 * gap))
+    starts = append(start, end[gap - 1])[place]
+    encodings = append(functions.encoding[order], np.zeros(len(gap), np.uint32))[place]
+    lsdas = append(functions.lsda[order], np.full(len(gap), NONE))[place]
     mode = encodings & MODE_MASK
     # The unwinder reads a function's start from its entry for these, so they stay apart.
     alone = (lsdas != NONE) | (mode == MODE_STACK_IND) | (mode == MODE_DWARF)
@@ -257,7 +260,8 @@ def _entries(functions: FunctionRanges) -> tuple[I8, U4, I8, int]:
 
 def _common_encodings(encoding: U4) -> U4:
     """Return the encodings that all pages share: those used more than once, most used first."""
-    values, counts = np.unique(encoding, return_counts=True)
+    values, _, inverse = classes(encoding)
+    counts = np.bincount(inverse, minlength=len(values))
     order = np.lexsort((values, -counts))[:MAX_COMMON]
     return values[order[counts[order] > 1]]
 
@@ -294,7 +298,7 @@ def _pages(start: I8, encoding: U4, common: U4) -> tuple[I8, list[bytes]]:
 def _compressed(encoding: U4, shared: Bool, index: I8, common: int) -> tuple[int, U4, I8]:
     """Return how many entries one compressed page takes, its own encodings, and their numbers."""
     foreign = np.flatnonzero(~shared)
-    values, first, inverse = np.unique(encoding[foreign], return_index=True, return_inverse=True)
+    values, first, inverse = classes(encoding[foreign])
     order = np.argsort(first, kind="stable")  # in the order of first use
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))

@@ -12,25 +12,24 @@ anything that it refuses or drops are split into atoms, and unused ones are left
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-
 import numpy as np
 
+from pielink.arrays import isin
 from pielink.errors import Problems
 from pielink.formats import macho
 from pielink.formats.machobj import MachObject
 from pielink.golang.cgo import Cgo
 from pielink.native import diagnose, select
-from pielink.native.prepare import Prepared, prepare
+from pielink.native.prepare import Prepared, analyse, keep
 from pielink.native.tables import NameKind
 from pielink.options import BuildMode, LinkOptions, Version
 from pielink.passes.hostweak import shares_weakly, weak_names
 from pielink.passes.libraries import Libraries, find_libraries
-from pielink.passes.reach import Reach
+from pielink.passes.reach import Reaching
 from pielink.passes.read import Inputs
 from pielink.program import Program
-from pielink.tables import ABI0, I4, I8, U1, Bool, Kind
+from pielink.record import fresh, mutable
+from pielink.tables import ABI0, I8, U1, Bool, Kind
 
 # Sections that Go's linker does not know what to do with.
 _SPECIAL_TYPES = (
@@ -57,21 +56,21 @@ def host_name(name: bytes) -> bytes:
     return b"_" + name
 
 
-@dataclass(slots=True)
+@mutable
 class HostCode:
     """The host objects of a link, and where the names come from that they leave open."""
 
     prepared: Prepared
     whole: bool  # one atom a section
     packages: list[str]  # of each file of prepared.host
-    go_slots: dict[int, int] = field(default_factory=dict)  # row in names -> slot
-    imports: dict[int, tuple[str, int, bool]] = field(default_factory=dict)
+    go_slots: dict[int, int] = fresh(factory=dict)  # row in names -> slot
+    imports: dict[int, tuple[str, int, bool]] = fresh(factory=dict)
     # row in names -> (name without underscore, library ordinal, weak)
-    header: list[int] = field(default_factory=list)  # rows in names that stand for the header
-    weak_imports: list[int] = field(default_factory=list)  # of `imports`: a dylib's weak definition
-    shared: Bool = field(default_factory=lambda: np.zeros(0, np.bool_))
+    header: list[int] = fresh(factory=list)  # rows in names that stand for the header
+    weak_imports: list[int] = fresh(factory=list)  # of `imports`: a dylib's weak definition
+    shared: Bool = fresh(factory=lambda: np.zeros(0, np.bool_))
     # of each row in names: a weak definition that other images see
-    overriding: list[int] = field(default_factory=list)  # rows in names that dylibs define weakly
+    overriding: list[int] = fresh(factory=list)  # rows in names that dylibs define weakly
 
 
 def read_host_objects(
@@ -102,10 +101,10 @@ def is_plain(files: list[MachObject]) -> bool:
     """Whether Go's own linker could link the objects, and lose nothing."""
     for file in files:
         sections, symbols = file.sections, file.symbols
-        loaded = sections[~np.isin(sections["sectname"], [b"__eh_frame", b"__compact_unwind"])]
-        if np.isin(loaded["flags"] & macho.SECTION_TYPE, _SPECIAL_TYPES).any():
+        loaded = sections[~isin(sections["sectname"], [b"__eh_frame", b"__compact_unwind"])]
+        if isin(loaded["flags"] & macho.SECTION_TYPE, _SPECIAL_TYPES).any():
             return False
-        if np.isin(sections["sectname"], [b"__gcc_except_tab", b"__objc_imageinfo"]).any():
+        if isin(sections["sectname"], [b"__gcc_except_tab", b"__objc_imageinfo"]).any():
             return False
         external = (symbols["type"] & (macho.N_STAB | macho.N_EXT)) == macho.N_EXT
         undefined = (symbols["type"] & macho.N_TYPE) == macho.N_UNDF
@@ -126,44 +125,38 @@ def link_host(
     cgo: Cgo,
     options: LinkOptions,
     minos: Version,
-    find_live: Callable[[I4], Reach],
-) -> tuple[HostCode | None, Reach]:
+    reaching: Reaching,
+) -> HostCode | None:
     """Find what is live on both sides; None if there are no host objects after all.
 
-    `find_live` walks Go's symbols from its roots and from the slots that it is given. LinkError
-    lists names that nobody defines, and libraries that are not there.
+    `reaching` has walked Go's symbols from Go's roots, and goes on from what host objects need.
+    LinkError lists names that nobody defines, and libraries that are not there.
     """
     problems = Problems()
     compiler = options.compiler if inputs.host_objects else ()
     libraries = find_libraries(cgo, minos.encoded(), options.extldflags, compiler)
-    extra = np.zeros(0, np.int32)
-    reached = find_live(extra)
     if not inputs.host_objects and not libraries.static:
-        return None, reached
+        return None
+    reachable = reaching.grow(np.zeros(0, np.int32))
     named = [host_name(n.encode()) for n, e in cgo.host_exports.items() if e.dynamic]
     named += [name.encode("utf-8", "surrogateescape") for name in libraries.flags.undefined]
-    wanted = [*wanted_names(program, reached), *named]
+    wanted = [*wanted_names(program, reachable), *named]
     files, packages = read_host_objects(inputs, cgo, program, libraries, wanted)
     whole = not libraries.static and is_plain(files) and not shares_weakly(files, libraries)
-    base = base_of(files, inputs)
+    analysed = analyse(
+        files,
+        problems,
+        whole=np.full(len(files), whole),
+        contents=inputs.memory.bytes,
+        base=base_of(files, inputs),
+    )
     while True:
-        prepared = prepare(
-            files,
-            wanted,
-            problems,
-            whole=np.full(len(files), whole),
-            contents=inputs.memory.bytes,
-            base=base,
-        )
+        prepared = keep(analysed, wanted)
         problems.raise_if_any()
         code = HostCode(prepared, whole, packages)
         _find_open_names(program, cgo, libraries, code)
-        needed = np.unique(np.array(list(code.go_slots.values()), np.int32))
-        if np.isin(needed, extra).all():
-            break
-        extra, before = needed, wanted
-        reached = find_live(extra)
-        wanted = [*wanted_names(program, reached), *named]
+        needed = np.array(list(code.go_slots.values()), np.int32)
+        before, wanted = wanted, [*wanted_names(program, reaching.grow(needed)), *named]
         if wanted == before:
             break
     diagnose.report(prepared, _where(code), problems)
@@ -173,7 +166,7 @@ def link_host(
     # Weak definitions of plain objects have no counterpart in a dylib.
     if options.build_mode is BuildMode.PIE and not whole:
         code.shared, code.overriding = weak_names(prepared, libraries)
-    return code, reached
+    return code
 
 
 def _report_demanded(
@@ -189,10 +182,10 @@ def _report_demanded(
             problems.add("undefined symbol; LDFLAGS ask for it with -u", symbol=text)
 
 
-def wanted_names(program: Program, reached: Reach) -> list[bytes]:
+def wanted_names(program: Program, reachable: Bool) -> list[bytes]:
     """Host names of the live Go symbols that Go does not define."""
     slots = program.slots
-    open_ = reached.reachable & (slots.version == ABI0) & (slots.name_size > 0)
+    open_ = reachable & (slots.version == ABI0) & (slots.name_size > 0)
     open_ &= slots.kind == Kind.UNDEFINED
     return [host_name(program.name(slot)) for slot in np.flatnonzero(open_).tolist()]
 

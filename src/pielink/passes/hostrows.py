@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pielink.arrays import isin
+from pielink.arrays import append, isin
 from pielink.errors import LinkError, Problem
 from pielink.formats import macho
 from pielink.native.prepare import Prepared
@@ -321,11 +321,11 @@ def _relocs(
 
     A DELTA takes two rows: its own, then a marker of size 0 with what is subtracted.
     """
-    atom_row = np.append(carriers, 0)
+    atom_row = append(carriers, 0)
     target = np.where(rows.target != NONE, atom_row[rows.target], row_of_name[rows.name])
     inside = rows.target_offset.copy()
     # A GOT entry holds the address of the target itself, not of what is around it.
-    slot = np.isin(rows.kind, _SLOT_KINDS) & (rows.target != NONE)
+    slot = isin(rows.kind, _SLOT_KINDS) & (rows.target != NONE)
     target[slot] = interior.row_at(target[slot], inside[slot])
     inside[slot] = 0
     # What dyld may replace is reached by its name: through a slot, a stub, or a pointer.
@@ -367,7 +367,7 @@ def _relocs(
     )
     both = concatenate(table, markers)
     position = 2 * rows.position.astype(np.int64)
-    place = np.append(position, position[delta] + 1)
+    place = append(position, position[delta] + 1)
     return take(both, np.lexsort((place, both.owner)))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pielink.arrays import distinct, isin
 from pielink.errors import LinkError, Problem
 from pielink.formats import macho
 from pielink.golang.sections import DATA, DATA_CONST, SectionPlan
@@ -61,7 +62,7 @@ def kinds_of_sections(code: HostCode) -> tuple[U1, list[OwnSection]]:
     kind = np.full(len(sections.file), _NOWHERE, np.uint8)
     known: dict[tuple[bytes, bytes], int] = {}
     own = [UNWIND_INFO, IMAGE_INFO]
-    used = np.unique(code.prepared.atoms.section[code.prepared.live])
+    used = distinct(code.prepared.atoms.section[code.prepared.live])
     for section in used.tolist():
         title = sections.segment[section], sections.name[section]
         common = _common_kind(title, int(sections.flags[section]))
@@ -97,13 +98,13 @@ def _check_segment(host: Host, section: int) -> None:
 
 def _kinds_as_go(host: Host) -> U1:
     sections = host.sections
-    zero = np.isin(sections.flags & macho.SECTION_TYPE, _ZERO)
+    zero = isin(sections.flags & macho.SECTION_TYPE, _ZERO)
     kind = np.full(len(sections.file), Kind.NOPTR_DATA, np.uint8)
     kind[sections.name == b"__bss"] = Kind.NOPTR_BSS
     kind[sections.segment == b"__TEXT"] = Kind.RODATA
     kind[(sections.segment == b"__DATA_CONST") & ~zero] = Kind.RODATA
     kind[(sections.segment == b"__TEXT") & (sections.name == b"__text")] = Kind.TEXT
-    kind[~np.isin(sections.segment, _SEGMENTS) | (sections.name == b"__eh_frame")] = _NOWHERE
+    kind[~isin(sections.segment, _SEGMENTS) | (sections.name == b"__eh_frame")] = _NOWHERE
     return kind
 
 

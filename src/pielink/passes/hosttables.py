@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pielink.arrays import append, isin
 from pielink.formats import macho
 from pielink.passes.fixups import Patches
 from pielink.record import record
@@ -27,8 +28,8 @@ class Interior:
         keys = self.carrier.astype(np.int64) << _OFFSET_BITS | self.offset
         wanted = carrier.astype(np.int64) << _OFFSET_BITS | offset
         at = np.searchsorted(keys, wanted)
-        same = np.append(keys, -1)[at] == wanted
-        found: I4 = np.where(same, np.append(self.row, NO_TARGET)[at], NO_TARGET).astype(np.int32)
+        same = append(keys, -1)[at] == wanted
+        found: I4 = np.where(same, append(self.row, NO_TARGET)[at], NO_TARGET).astype(np.int32)
         return found
 
 
@@ -93,8 +94,8 @@ class HostRows:
         """
         if not len(self.text):
             return text
-        inside = np.isin(self.interior.carrier, self.text)
+        inside = isin(self.interior.carrier, self.text)
         rows = self.interior.row[inside]
         address[rows] = address[self.interior.carrier[inside]] + self.interior.offset[inside]
-        both = np.concatenate([text[~np.isin(text, self.text)], rows])
+        both = np.concatenate([text[~isin(text, self.text)], rows])
         return both[np.argsort(address[both], kind="stable")]

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pielink.arrays import append
 from pielink.formats import macho
 from pielink.formats.machobj import MachObject
 from pielink.native.prepare import Prepared
@@ -59,7 +60,7 @@ def weak_names(prepared: Prepared, libraries: Libraries) -> tuple[Bool, list[int
 
 def _visible(prepared: Prepared, libraries: Libraries) -> Bool:
     """Which names live atoms define for other images, too."""
-    names, live = prepared.names, np.append(prepared.live, False)
+    names, live = prepared.names, append(prepared.live, False)
     visible: Bool = (names.kind == NameKind.DEFINED) & ~names.private & (names.alias == NONE)
     visible &= live[names.atom]
     if libraries.flags.exported:  # as with Apple's linker, all other names are private then

@@ -8,8 +8,6 @@ other library has are then looked up in all images when the program runs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +19,7 @@ from pielink.golang.cgo import Cgo
 from pielink.native import ldflags, libraries, libsearch, system_libraries
 from pielink.native.ldflags import Input, Kind, LinkerFlags
 from pielink.native.toolchain import cxx_archives
+from pielink.record import fresh, mutable
 from pielink.tables import U1
 
 _CXX_LIBRARIES = ("c++", "c++abi", "stdc++")
@@ -34,7 +33,7 @@ class Place(NamedTuple):
     weak_definition: bool = False
 
 
-@dataclass
+@mutable
 class Libraries:
     """What a link can take code from and bind to."""
 
@@ -42,18 +41,24 @@ class Libraries:
     paths: libsearch.SearchPaths
     dylibs: list[str]  # install names in load order; grows as symbols bind to further ones
     minos: int
-    weak: set[str] = field(default_factory=set)  # install names that may be missing
-    static: list[tuple[str, U1, bool]] = field(default_factory=list)  # path, bytes, force_load
-    groups: list[list[Library]] = field(default_factory=list)
+    weak: set[str] = fresh(factory=set)  # install names that may be missing
+    static: list[tuple[str, U1, bool]] = fresh(factory=list)  # path, bytes, force_load
+    groups: list[list[Library]] = fresh(factory=list)
+    _linked: libraries.LinkedLibraries | None = None
 
     @property
     def objc(self) -> bool:
         """Whether every archive member with Objective-C classes is linked (-ObjC)."""
         return self.flags.objc
 
-    @cached_property
+    @property
     def linked(self) -> libraries.LinkedLibraries:
         """What the dylibs export. FormatError if a stub is malformed or cannot be found."""
+        if self._linked is None:
+            self._linked = self._link()
+        return self._linked
+
+    def _link(self) -> libraries.LinkedLibraries:
         known = {group[0].install_name for group in self.groups}
         groups = list(self.groups)
         for name in self.dylibs:

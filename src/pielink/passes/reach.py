@@ -108,17 +108,49 @@ def reach(
     Raises FormatError if a type descriptor or name makes no sense, LinkError if packages cannot
     be initialized in any order, or if runtime.mapinitnoop is needed and missing.
     """
-    tasks = init_tasks(program)
-    walk = _Walk(program, dwarf, dynlink, weak_calls=dynlink or not prune_weak_map)
-    level = walk.mark([roots(program, entries, exports), tasks.main])
-    while len(level):
-        walk.flood(level, tasks)
-        level = walk.mark(walk.called_methods())
-    pruned, callers, noop = np.empty(0, np.int64), np.empty(0, np.int32), 0
-    if prune_weak_map:
-        pruned, callers, noop = _prune_map_inits(program, walk)
-    walk.reachable[0] = walk.used_in_iface[0] = False
-    return Reach(walk.reachable, walk.used_in_iface, tasks, pruned, callers, noop)
+    reaching = Reaching(
+        program, entries, prune_weak_map=prune_weak_map, dwarf=dwarf, dynlink=dynlink
+    )
+    reaching.grow(np.empty(0, np.int32) if exports is None else exports)
+    return reaching.finish()
+
+
+class Reaching:
+    """A walk from `entries` that takes more roots as they become known; see `reach`."""
+
+    def __init__(
+        self,
+        program: Program,
+        entries: Sequence[bytes],
+        *,
+        prune_weak_map: bool = True,
+        dwarf: bool = False,
+        dynlink: bool = False,
+    ) -> None:
+        self.program, self.prune_weak_map = program, prune_weak_map
+        self.tasks = init_tasks(program)
+        weak_calls = dynlink or not prune_weak_map
+        self.walk = _Walk(program, dwarf, dynlink, weak_calls)
+        self.roots = [roots(program, entries), self.tasks.main]
+
+    def grow(self, slots: I4) -> Bool:
+        """Follow everything from these slots on; which slots are reached by now."""
+        walk = self.walk
+        level = walk.mark([*self.roots, slots])
+        self.roots = []
+        while len(level):
+            walk.flood(level, self.tasks)
+            level = walk.mark(walk.called_methods())
+        return walk.reachable
+
+    def finish(self) -> Reach:
+        """What is live; the walk is over."""
+        walk = self.walk
+        pruned, callers, noop = np.empty(0, np.int64), np.empty(0, np.int32), 0
+        if self.prune_weak_map:
+            pruned, callers, noop = _prune_map_inits(self.program, walk)
+        walk.reachable[0] = walk.used_in_iface[0] = False
+        return Reach(walk.reachable, walk.used_in_iface, self.tasks, pruned, callers, noop)
 
 
 def roots(program: Program, entries: Sequence[bytes], exports: I4 | None = None) -> I4:

@@ -15,6 +15,7 @@ from pielink.arrays import (
     differences,
     first_equal,
     isin,
+    row_classes,
     split,
 )
 from pielink.errors import Problems
@@ -153,8 +154,8 @@ def _merge_hashed(inputs: Inputs, loaded: Loaded) -> None:
         values = np.concatenate([*parts, np.zeros(0, np.uint64)]).reshape(-1, words)
         first = first_equal(_mixed(values))
         if words > 1 and (values[first] != values).any():
-            _, at, back = np.unique(values, axis=0, return_index=True, return_inverse=True)
-            first = at[back.ravel()].astype(np.int32)
+            _, at, back = row_classes(values)
+            first = at[back].astype(np.int32)
         _take_largest(loaded.slots, hashed, hashed[first])
 
 
