@@ -24,7 +24,7 @@ from pielink.native.prepare import Prepared, analyse, keep
 from pielink.native.tables import NameKind
 from pielink.options import BuildMode, LinkOptions, Version
 from pielink.passes.hostweak import shares_weakly, weak_names
-from pielink.passes.libraries import Libraries, find_libraries
+from pielink.passes.libraries import Libraries, add_autolinked, find_libraries
 from pielink.passes.reach import Reaching
 from pielink.passes.read import Inputs
 from pielink.program import Program
@@ -132,16 +132,18 @@ def link_host(
     `reaching` has walked Go's symbols from Go's roots, and goes on from what host objects need.
     LinkError lists names that nobody defines, and libraries that are not there.
     """
-    problems = Problems()
     compiler = options.compiler if inputs.host_objects else ()
     libraries = find_libraries(cgo, minos.encoded(), options.extldflags, compiler)
     if not inputs.host_objects and not libraries.static:
         return None
+    problems = Problems()
     reachable = reaching.grow(np.zeros(0, np.int32))
     named = [host_name(n.encode()) for n, e in cgo.host_exports.items() if e.dynamic]
     named += [name.encode("utf-8", "surrogateescape") for name in libraries.flags.undefined]
     wanted = [*wanted_names(program, reachable), *named]
     files, packages = read_host_objects(inputs, cgo, program, libraries, wanted)
+    while add_autolinked(libraries, files):
+        files, packages = read_host_objects(inputs, cgo, program, libraries, wanted)
     whole = not libraries.static and is_plain(files) and not shares_weakly(files, libraries)
     analysed = analyse(
         files,

@@ -7,7 +7,7 @@ other library has are then looked up in all images when the program runs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from pielink.errors import FormatError, LinkError, Problem, UsageError
 from pielink.formats import archive, macho
 from pielink.formats.bounds import as_bytes
 from pielink.formats.dylib import Library
+from pielink.formats.machobj import MachObject
 from pielink.golang.cgo import Cgo
 from pielink.native import ldflags, libraries, libsearch, system_libraries
 from pielink.native.ldflags import Input, Kind, LinkerFlags
@@ -44,7 +45,8 @@ class Libraries:
     weak: set[str] = fresh(factory=set)  # install names that may be missing
     static: list[tuple[str, U1, bool]] = fresh(factory=list)  # path, bytes, force_load
     groups: list[list[Library]] = fresh(factory=list)
-    _linked: libraries.LinkedLibraries | None = None
+    asked: set[Input] = fresh(factory=set)  # what objects ask for themselves, as far as seen
+    joined: libraries.LinkedLibraries | None = None  # see `linked`
 
     @property
     def objc(self) -> bool:
@@ -54,9 +56,9 @@ class Libraries:
     @property
     def linked(self) -> libraries.LinkedLibraries:
         """What the dylibs export. FormatError if a stub is malformed or cannot be found."""
-        if self._linked is None:
-            self._linked = self._link()
-        return self._linked
+        if self.joined is None:
+            self.joined = self._link()
+        return self.joined
 
     def _link(self) -> libraries.LinkedLibraries:
         known = {group[0].install_name for group in self.groups}
@@ -116,6 +118,28 @@ def find_libraries(
     return found
 
 
+def add_autolinked(found: Libraries, files: Iterable[MachObject]) -> bool:
+    """Add what the objects ask for themselves (LC_LINKER_OPTION); whether archives were among it.
+
+    As with ld64, only -l and -framework count, a library that is not there is passed over, and one
+    that is there is loaded if a symbol binds to it. Of a library without a stub nobody knows that:
+    it is loaded.
+    """
+    archives = len(found.static)
+    for option in dict.fromkeys(option for file in files for option in file.linker_options):
+        try:
+            wanted = ldflags.parse([word.decode("utf-8", "surrogateescape") for word in option])
+        except UsageError:
+            continue  # an option of another linker
+        for each in wanted.inputs:
+            if each.kind is not Kind.FILE and each not in found.asked:
+                found.asked.add(each)
+                if each not in found.flags.inputs:
+                    _add(found, each, implicit=True)
+    found.joined = None
+    return len(found.static) > archives
+
+
 def _with_cxx_library(inputs: list[Input], compiler: Sequence[str]) -> list[Input]:
     """The inputs with the C++ library that the compiler brings along in place of macOS's."""
     if not any("++" in Path(word).name for word in compiler):
@@ -126,15 +150,17 @@ def _with_cxx_library(inputs: list[Input], compiler: Sequence[str]) -> list[Inpu
     return [*others, *(archives or system)]
 
 
-def _add(found: Libraries, wanted: Input) -> None:
+def _add(found: Libraries, wanted: Input, implicit: bool = False) -> None:
     path = _path_of(found, wanted)
     if path is None:
         name = _system_name(wanted)
+        if name is None and implicit:
+            return
         if name is None:
             flag = {Kind.LIBRARY: "-l", Kind.FRAMEWORK: "-framework "}[wanted.kind]
             remedy = "add its directory (-L, -F) or an SDK (-Wl,-syslibroot,DIR) to LDFLAGS"
             raise LinkError([Problem(f"library not found; {remedy}", f"{flag}{wanted.name}")])
-        _add_dylib(found, [*_by_install_name(name, found.paths)], wanted.weak)
+        _add_dylib(found, [*_by_install_name(name, found.paths)], wanted.weak, implicit)
         return
     try:
         data = path.read_bytes()
@@ -146,9 +172,9 @@ def _add(found: Libraries, wanted: Input) -> None:
             content = as_bytes(data)
             found.static.append((str(path), content, wanted.force_load or found.flags.all_load))
             return
-        _add_dylib(found, group, wanted.weak)
+        _add_dylib(found, group, wanted.weak, implicit)
         return
-    _add_dylib(found, libraries.read_file(path), wanted.weak)
+    _add_dylib(found, libraries.read_file(path), wanted.weak, implicit)
 
 
 def _dylib_or_none(path: Path) -> list[Library] | None:
@@ -159,10 +185,10 @@ def _dylib_or_none(path: Path) -> list[Library] | None:
         return None
 
 
-def _add_dylib(found: Libraries, group: list[Library], weak: bool) -> None:
+def _add_dylib(found: Libraries, group: list[Library], weak: bool, implicit: bool) -> None:
     name = group[0].install_name
     found.groups.append(group)
-    if name not in found.dylibs:
+    if name not in found.dylibs and not (implicit and all(each.listed for each in group)):
         found.dylibs.append(name)
     if weak:
         found.weak.add(name)
