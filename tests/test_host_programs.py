@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,3 +63,36 @@ def test_a_demanded_name_that_nobody_has_is_an_error(go: HostProgram) -> None:
     made = compile_object("int main(void) { return 0; }")
     with pytest.raises(LinkError, match=r"_missing: undefined symbol; LDFLAGS ask for it with -u"):
         go.link(made, ldflags=("-Wl,-u,_missing", "-u_printf"))
+
+
+SET = """
+extern int printf(const char *, ...), fflush(void *);
+#define PLACE(name, of) extern char name[] __asm(of)
+PLACE(set_start, "section$start$__DATA$__my_set");
+PLACE(set_end, "section$end$__DATA$__my_set");
+PLACE(none_start, "section$start$__DATA$__none");
+PLACE(none_end, "section$end$__DATA$__none");
+PLACE(text_start, "segment$start$__TEXT");
+PLACE(text_end, "segment$end$__TEXT");
+PLACE(code_end, "section$end$__TEXT$__text");
+extern char header[] __asm("__mh_execute_header");
+__attribute__((used, section("__DATA,__my_set"))) static long first = 30, second = 12;
+char *kept = set_end;
+__attribute__((constructor)) static void start(void) {
+    long sum = 0;
+    for (long *each = (long *)set_start; each < (long *)set_end; each++) sum += *each;
+    printf("%ld %d %d %d %d\\n", sum, none_start == none_end, text_start == header,
+           (char *)start < code_end && code_end <= text_end, kept == set_end);
+    fflush(0);
+}
+"""
+
+
+@pytest.mark.parametrize("flags", [(), ("-dyldinfo=chained", "-macos=13.0")], ids=" ".join)
+def test_sections_and_segments_have_names_where_they_begin_and_end(
+    go: HostProgram, flags: tuple[str, ...]
+) -> None:
+    program = go.link(compile_object(SET), flags=(*flags, "-verify"))
+    argv = [sys.executable, "-m", "pielink", "run", "--slide", "0x7000", str(program)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines()[0] == "42 1 1 1 1", done.stderr

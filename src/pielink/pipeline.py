@@ -267,7 +267,7 @@ class _Link:
             self.unwind = add_unwind_info(builder, self.code, host, self.address, header)
         symbols_pass.make_late_symbols(builder, self.tables, self.text.size + 1, self.pie)
         symbols, self.relocs, self.special = builder.finish()
-        for rows in (self.tables.funcdata, host.interior.row, host.header):
+        for rows in (self.tables.funcdata, host.interior.row, list(host.boundaries)):
             self.special[rows] = True
         memory, release = self.program.memory, self.program.release
         kind = classify(memory, symbols, self.special, release, self.pie)
@@ -306,7 +306,7 @@ class _Link:
             *(self.rounding, self.options.data_address),
         )
         markers = [*TEXT_MARKERS, *data_markers(release, self.pie)]
-        layout = place_interior(layout, self.host.interior, self.host.header)
+        layout = place_interior(layout, self.host.interior, self.host.boundaries)
         self.layout = place_markers(layout, self.symbols, builder.find, markers, data)
 
     def relocate(self) -> None:

@@ -23,6 +23,7 @@ from pielink.native import diagnose, select
 from pielink.native.prepare import Prepared, analyse, keep
 from pielink.native.tables import NameKind
 from pielink.options import BuildMode, LinkOptions, Version
+from pielink.passes.hosttables import Boundary
 from pielink.passes.hostweak import shares_weakly, weak_names
 from pielink.passes.libraries import Libraries, add_autolinked, find_libraries
 from pielink.passes.reach import Reaching
@@ -42,8 +43,20 @@ _SPECIAL_TYPES = (
     macho.S_COALESCED,
     macho.S_GB_ZEROFILL,
 )
-# Linkers make these: both are the address of the image's header.
-_HEADER_NAMES = (b"___dso_handle", b"__mh_execute_header")
+# Linkers make these names, and those that ld64 reads as section$start$SEGMENT$SECTION and so on.
+_HEADER = Boundary("", "", at_end=False)
+_HEADER_NAMES = {b"___dso_handle": _HEADER, b"__mh_execute_header": _HEADER}
+_PLACES = {b"section": 4, b"segment": 3}  # parts between $
+_EDGES = {b"start": False, b"end": True}
+
+
+def boundary_of(name: bytes) -> Boundary | None:
+    """What a name that linkers make stands for; None for other names."""
+    what, *parts = name.split(b"$", 3)
+    if _PLACES.get(what) != 1 + len(parts) or parts[0] not in _EDGES:
+        return _HEADER_NAMES.get(name)
+    segment, section = (*(part.decode("utf-8", "replace") for part in parts[1:]), "")[:2]
+    return Boundary(segment, section, _EDGES[parts[0]])
 
 
 def go_name(name: bytes) -> bytes:
@@ -66,7 +79,7 @@ class HostCode:
     go_slots: dict[int, int] = fresh(factory=dict)  # row in names -> slot
     imports: dict[int, tuple[str, int, bool]] = fresh(factory=dict)
     # row in names -> (name without underscore, library ordinal, weak)
-    header: list[int] = fresh(factory=list)  # rows in names that stand for the header
+    boundaries: dict[int, Boundary] = fresh(factory=dict)  # row in names -> what it stands for
     weak_imports: list[int] = fresh(factory=list)  # of `imports`: a dylib's weak definition
     shared: Bool = fresh(factory=lambda: np.zeros(0, np.bool_))
     # of each row in names: a weak definition that other images see
@@ -210,8 +223,8 @@ def _find_open_names(program: Program, cgo: Cgo, libraries: Libraries, code: Hos
         if names.kind[row] != NameKind.UNDEFINED:
             continue
         name, weak = text[row], bool(names.weak_reference[row])
-        if name in _HEADER_NAMES:
-            code.header.append(row)
+        if boundary := boundary_of(name):
+            code.boundaries[row] = boundary
             continue
         if slot := _go_slot(program, cgo, name):
             code.go_slots[row] = slot
@@ -235,6 +248,6 @@ def _where(code: HostCode) -> U1:
     """Where diagnose.report finds each name."""
     known = code.prepared.names.kind != NameKind.UNDEFINED
     where = np.where(known, diagnose.Where.IMAGE, diagnose.Where.NOWHERE).astype(np.uint8)
-    where[[*code.go_slots, *code.header]] = diagnose.Where.IMAGE
+    where[[*code.go_slots, *code.boundaries]] = diagnose.Where.IMAGE
     where[list(code.imports)] = diagnose.Where.IMPORT
     return where

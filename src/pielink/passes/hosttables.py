@@ -46,6 +46,17 @@ class OwnSection(NamedTuple):
         return self.flags & macho.SECTION_TYPE
 
 
+class Boundary(NamedTuple):
+    """A place that linkers name: where a section or a segment begins or ends, or the header.
+
+    section is "" for a segment; segment is, too, for the image's header.
+    """
+
+    segment: str
+    section: str
+    at_end: bool
+
+
 @record
 class Shared:
     """The symbols of which dyld keeps one for all images; names as dyld knows them."""
@@ -73,7 +84,7 @@ class HostRows:
     names: dict[bytes, int]  # index in row_of_name of each external name
     row_of_name: I4  # row of each of Names that the image or a dylib defines
     sections: list[OwnSection]
-    header: int  # the row that stands for the image's header, 0 if nobody refers to it
+    boundaries: dict[int, Boundary]  # rows that stand for places in the image
 
     @classmethod
     def none(cls) -> HostRows:
@@ -81,7 +92,7 @@ class HostRows:
         rows, places = np.zeros(0, np.int32), np.zeros(0, np.int64)
         patches = Patches(rows, rows, np.zeros(0, np.uint8))
         inside, shared = Interior(rows, rows, places), Shared({}, {}, [])
-        return cls(rows, rows, inside, patches, {}, shared, {}, rows, [], 0)
+        return cls(rows, rows, inside, patches, {}, shared, {}, rows, [], {})
 
     def kind(self, section: OwnSection) -> int:
         """The kind of the symbols in a section that keeps its name."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pielink.golang.markers import Edge, Marker
-from pielink.passes.hosttables import Interior
+from pielink.passes.hosttables import Boundary, Interior
 from pielink.passes.layout import Placed, header_address
 from pielink.tables import Kind, Layout, Symbols, with_columns
 
@@ -41,18 +41,31 @@ def place_markers(
     return with_columns(layout, address=address, section=section)
 
 
-def place_interior(layout: Layout, interior: Interior, header: int) -> Layout:
+def place_interior(layout: Layout, interior: Interior, boundaries: dict[int, Boundary]) -> Layout:
     """The layout with addresses and sections of rows that lie inside other rows.
 
-    `header`, if it is not 0, is the row that stands for the start of the image.
+    `boundaries` leads from further rows to the places that they stand for. What is not in the
+    image is empty: as ld64 has it, it begins where it ends; here, at the header.
     """
     address, section = layout.address.copy(), layout.section.copy()
     address[interior.row] = address[interior.carrier] + interior.offset
     section[interior.row] = section[interior.carrier]
-    if header:
-        address[header] = header_address(layout.segments)
-        section[header] = 1
+    for row, boundary in boundaries.items():
+        start, size, ordinal = _extent(layout, boundary)
+        address[row], section[row] = start + size * boundary.at_end, ordinal + 1
     return with_columns(layout, address=address, section=section)
+
+
+def _extent(layout: Layout, boundary: Boundary) -> tuple[int, int, int]:
+    """Address and bytes of a section or segment, and the section that it is or begins with."""
+    segments, sections = layout.segments, layout.sections
+    for ordinal, name in enumerate(sections.name):
+        number = int(sections.segment[ordinal])
+        if segments.name[number] == boundary.segment and not boundary.section:
+            return int(segments.vmaddr[number]), int(segments.vmsize[number]), ordinal
+        if (segments.name[number], name) == (boundary.segment, boundary.section):
+            return int(sections.address[ordinal]), int(sections.size[ordinal]), ordinal
+    return header_address(segments), 0, 0
 
 
 def _ordinal(layout: Layout, name: str) -> int:
