@@ -24,11 +24,10 @@ def ranges(start: NDArray[Any], count: NDArray[Any]) -> tuple[I8, I4]:
 
     Returns the elements (int64) and, for each, the i that it came from (int32).
     """
-    total = int(count.sum())
     source = np.repeat(np.arange(len(count), dtype=np.int32), count)
     ends = np.cumsum(count, dtype=np.int64)
-    elements = np.arange(total, dtype=np.int64)
-    elements += np.repeat(start.astype(np.int64) - (ends - count), count)
+    elements = (start.astype(np.int64) - (ends - count)).take(source)
+    elements += np.arange(len(source))
     return elements, source
 
 

@@ -9,6 +9,7 @@ there makes it the whole of NumPy: whoever asks sees the same objects, only late
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -91,7 +92,9 @@ def install() -> None:
     numpy.lib = _package("numpy.lib", numpy.__path__)
     sys.meta_path.insert(0, _Unused)
     try:
-        import_module(_CORE)
+        core: Any = import_module(_CORE)
+        # As NumPy's own code does: large arrays ask the kernel for huge pages.
+        core.multiarray._set_madvise_hugepage(os.environ.get("NUMPY_MADVISE_HUGEPAGE", "1") != "0")
     except (ImportError, AttributeError):  # another release, made of other parts
         _complete()
     finally:

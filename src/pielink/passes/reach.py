@@ -333,6 +333,7 @@ class _Methods:
         self.waiting_source = np.empty(0, np.int32)
         self.waiting_signature = np.empty(0, np.int64)
         self.fresh: list[tuple[I8, I4]] = []  # not yet among the waiting
+        self.fresh_calls: list[tuple[I4, I8]] = []  # not yet among the called
         self.called = np.empty(0, np.int64)  # signatures, ascending
         self.called_names: set[int] = set()
 
@@ -351,6 +352,15 @@ class _Methods:
 
     def call(self, interfaces: I4, offsets: I8) -> None:
         """Note calls of the interface methods at these offsets of interface types."""
+        self.fresh_calls.append((interfaces, offsets))
+
+    def absorb_calls(self) -> None:
+        """Find out the signatures of the methods that are called."""
+        if not self.fresh_calls:
+            return
+        interfaces = np.concatenate([interfaces for interfaces, _ in self.fresh_calls])
+        offsets = np.concatenate([offsets for _, offsets in self.fresh_calls])
+        self.fresh_calls = []
         interface = typedata.kinds(self.program, interfaces) == typedata.INTERFACE
         if not interface.all():
             slot = int(interfaces[np.argmin(interface)])
@@ -371,6 +381,7 @@ class _Methods:
     def take_called(self) -> tuple[I8, I4]:
         """Remove and return (first row, type) of the waiting methods that something can call."""
         self.absorb()
+        self.absorb_calls()
         names = self.waiting_signature >> 32
         called = among(self.waiting_signature, self.called)
         if self.called_names:
