@@ -5,6 +5,7 @@ Each case is a link in a forked process with limits on time and memory.
 
 from __future__ import annotations
 
+import mmap
 import os
 import random
 import resource
@@ -42,8 +43,9 @@ FLAGS: tuple[tuple[str, ...], ...] = (
     ("-buildmode=exe", "-s", "-randlayout=3"),
 )
 CPU_SECONDS = 20
-MEMORY = 4 << 30  # of address space: 1 GiB is what the linker reserves for its own tables
-RESIDENT = 700 << 20
+# What a link may take beyond what the tests' own process, from which it is forked, has already.
+MEMORY = 3 << 30  # of address space: 1 GiB is what the linker reserves for its own tables
+RESIDENT = 500 << 20
 QUICK, THOROUGH = 18, 180  # cases of each family
 
 
@@ -52,7 +54,7 @@ class Outcome(NamedTuple):
 
     status: int  # as os.waitstatus_to_exitcode gives it
     report: str  # the traceback, if there was one
-    resident: int  # peak, in bytes
+    resident: int  # peak less what the tests' own process had, in bytes
 
 
 CRASHED = 70
@@ -71,18 +73,25 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 
 def link_in_child(argv: list[str], output: Path, report: Path) -> Outcome:
     """Link in a forked process, then read what came out."""
+    space, before = taken()
     child = os.fork()
     if child == 0:
-        os._exit(_link(argv, output, report))
+        os._exit(_link(argv, output, report, space + MEMORY))
     _, status, usage = os.wait4(child, 0)
     text = report.read_text(errors="replace") if report.exists() else ""
-    return Outcome(os.waitstatus_to_exitcode(status), text, usage.ru_maxrss << 10)
+    return Outcome(os.waitstatus_to_exitcode(status), text, (usage.ru_maxrss << 10) - before)
 
 
-def _link(argv: list[str], output: Path, report: Path) -> int:
+def taken() -> tuple[int, int]:
+    """Address space and resident memory of this process, in bytes."""
+    pages = Path("/proc/self/statm").read_text().split()
+    return int(pages[0]) * mmap.PAGESIZE, int(pages[1]) * mmap.PAGESIZE
+
+
+def _link(argv: list[str], output: Path, report: Path, space: int) -> int:
     try:
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_AS, (space, space))
         signal.alarm(10 * CPU_SECONDS)
         with open(os.devnull, "w") as sys.stdout, open(report, "w", errors="replace") as sys.stderr:
             status = main(["link", *argv])
