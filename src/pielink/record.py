@@ -7,7 +7,7 @@ record are closures; making one takes microseconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, dataclass_transform
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ def _made(cls: type[T], more: dict[str, Any]) -> type[T]:
     for name in ("__dict__", "__weakref__"):
         own.pop(name, None)
     methods = {
-        "__init__": _initializer(cls.__name__, names, defaults),
+        "__init__": _initializer(cls.__name__, names, defaults, "__post_init__" in own),
         "__eq__": _equal,
         "__repr__": _repr,
         "__reduce__": _reduce,
@@ -61,12 +61,13 @@ def _made(cls: type[T], more: dict[str, Any]) -> type[T]:
 
 
 def _initializer(
-    title: str, names: tuple[str, ...], defaults: dict[str, Any]
+    title: str, names: tuple[str, ...], defaults: dict[str, Any], checks: bool
 ) -> Callable[..., None]:
     """__init__ for these fields."""
     known = frozenset(names)
+    assign = object.__setattr__
 
-    def initialize(self: Any, *values: Any, **named: Any) -> None:
+    def gathered(values: tuple[Any, ...], named: dict[str, Any]) -> Iterable[tuple[str, Any]]:
         given = dict(zip(names, values, strict=False))
         if len(values) > len(names) or not named.keys() <= known or named.keys() & given:
             raise TypeError(f"{title} takes each of {', '.join(names)} at most once")
@@ -75,12 +76,17 @@ def _initializer(
             missing = ", ".join(name for name in names if name not in fields)
             raise TypeError(f"{title} needs {missing}")
         for name, value in fields.items():
-            if type(value) is _Fresh:
-                value = value.make()
-            object.__setattr__(self, name, value)
-        check = getattr(self, "__post_init__", None)
-        if check:
-            check()
+            yield name, value.make() if type(value) is _Fresh else value
+
+    def initialize(self: Any, *values: Any, **named: Any) -> None:
+        if not named and len(values) == len(names):  # most records are made so
+            for name, value in zip(names, values, strict=True):
+                assign(self, name, value)
+        else:
+            for name, value in gathered(values, named):
+                assign(self, name, value)
+        if checks:
+            self.__post_init__()
 
     return initialize
 

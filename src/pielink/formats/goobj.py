@@ -165,16 +165,20 @@ def _cgo(header: bytes, name: str) -> list[list[str]]:
         directives = json.loads(header[start : stop if stop >= 0 else len(header)])
     except (ValueError, RecursionError) as error:  # the latter: lists in lists in lists …
         raise FormatError(f"failed decoding cgo directives: {error}", name) from None
-    if not isinstance(directives, list) or not all(
-        isinstance(d, list) and d and all(map(_is_word, d)) for d in directives
-    ):
+    if not isinstance(directives, list) or not all(map(_are_words, directives)):
         raise FormatError("failed decoding cgo directives: they are not lists of words", name)
     return directives
 
 
-def _is_word(value: object) -> bool:
-    """JSON can hold halves of surrogate pairs, which are no text."""
-    return isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value)
+def _are_words(values: object) -> bool:
+    """Whether this is a list of some texts; halves of surrogate pairs, which JSON has, are none."""
+    if not isinstance(values, list) or not values:
+        return False
+    try:
+        "".join(values).encode()
+    except (TypeError, UnicodeEncodeError):
+        return False
+    return True
 
 
 def read_object(memory: U1, view: memoryview, base: int, end: int, name: str) -> GoObject:
