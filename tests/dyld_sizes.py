@@ -6,8 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from dyld_inputs import linked
+import host_inputs
+from dyld_inputs import linked, tool
+from example_sources import fetch_sources
 from go_inputs import go_inputs
+from host_program import host_objects
 from macho_inputs import c_program
 
 from pielink.dyld import bind, exports, image, lazy_bind, rebase, weak_bind
@@ -18,6 +21,7 @@ FILES: dict[str, tuple[str, Callable[[], Path]]] = {
         for program in ("hello", "cmd/gofmt", "cmd/go", "cmd/compile")
     },
     "C": ("zig", c_program),
+    "Lua": ("ld64.lld", lambda: lua()),
     "C++": ("ld64.lld", lambda: linked("program.cc")),
     "C++ arm64": ("ld64.lld", lambda: linked("program.cc", "arm64")),
     "large C++": ("ld64.lld", lambda: linked(large_program())),
@@ -64,6 +68,14 @@ def _length(file: image.Image, stream: str) -> int:
     while len(opcodes) > 1 and opcodes[-1].opcode == 0 and opcodes[-2].opcode == 0:
         opcodes.pop()
     return opcodes[-1].offset + 1 if opcodes[-1].opcode == 0 else len(data)
+
+
+def lua() -> Path:
+    """The C library Lua, with what Go's runtime has in C, as a dylib."""
+    fetch_sources("cgo-lua")
+    inputs = go_inputs("cgo-lua", cgo=True)
+    objects = host_objects(inputs, inputs.directory)
+    return host_inputs.link(tool("ld64.lld", "ld64.lld-19"), *objects, flags=host_inputs.DYLIB)
 
 
 def large_program() -> str:

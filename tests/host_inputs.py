@@ -16,6 +16,10 @@ ZIG = (sys.executable, "-m", "ziglang")
 TARGET = ("-target", "x86_64-macos")
 
 
+# Flags of ld64.lld for a dylib that leaves open names to be looked up at run time.
+DYLIB = ("-dylib", "-undefined", "dynamic_lookup", "-no_fixup_chains")
+
+
 def _run(argv: list[str], cwd: Path) -> None:
     environment = os.environ | {
         "ZIG_GLOBAL_CACHE_DIR": str(CACHE / "zig"),

@@ -6,6 +6,7 @@ their code. The same objects are a program without Go, for another linker.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from goobj_edit import edited, join, member
 
 from pielink import link
 from pielink.golang.flags import parse_link_flags
+
+MACHO_MAGIC = struct.pack("<I", 0xFEEDFACF)
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,19 @@ class HostProgram:
 def host_program(folder: Path) -> HostProgram:
     """A Go program to put objects into; the output goes to `folder`."""
     return HostProgram(go_inputs("hello"), folder)
+
+
+def host_objects(inputs: GoInputs, folder: Path) -> list[Path]:
+    """The host objects in all archives of a program, written to `folder`."""
+    lines = inputs.importcfg.read_text().splitlines()
+    archives = {Path(line.split("=", 1)[1]) for line in lines if line.startswith("packagefile ")}
+    found = []
+    for archive in sorted(archives):
+        for each in edited(archive):
+            if each.body.startswith(MACHO_MAGIC):
+                found.append(folder / f"{len(found)}.o")
+                found[-1].write_bytes(each.body)
+    return found
 
 
 def parsed(path: Path) -> Any:

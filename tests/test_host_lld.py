@@ -15,15 +15,12 @@ from typing import Any
 import host_inputs
 import pytest
 from example_sources import fetch_sources
-from go_inputs import GoInputs, go_inputs
-from goobj_edit import edited
+from go_inputs import go_inputs
 from host_inputs import compile_object
-from host_program import host_program, parsed
+from host_program import host_objects, host_program, parsed
 
 CASES = Path(__file__).parent / "cases"
-MACHO_MAGIC = struct.pack("<I", 0xFEEDFACF)
 TEMPLATE = ("__thread_data", "__thread_bss")
-DYLIB = ("-dylib", "-undefined", "dynamic_lookup", "-no_fixup_chains")
 
 
 @pytest.fixture
@@ -31,19 +28,6 @@ def linker() -> str:
     found = host_inputs.lld()
     if found is None:
         pytest.skip("ld64.lld is not installed (Debian package lld-19)")
-    return found
-
-
-def host_objects(inputs: GoInputs, folder: Path) -> list[Path]:
-    """The host objects in all archives of a program, written to `folder`."""
-    lines = inputs.importcfg.read_text().splitlines()
-    archives = {Path(line.split("=", 1)[1]) for line in lines if line.startswith("packagefile ")}
-    found = []
-    for archive in sorted(archives):
-        for each in edited(archive):
-            if each.body.startswith(MACHO_MAGIC):
-                found.append(folder / f"{len(found)}.o")
-                found[-1].write_bytes(each.body)
     return found
 
 
@@ -144,7 +128,7 @@ def test_imports_initializers_and_thread_locals_are_those_of_lld(
         compile_object(CODE, ".c", "-O1"),
         compile_object(MORE, ".cc", "-O1", "-fno-exceptions"),
     ]
-    theirs = Image(host_inputs.link(linker, *objects, flags=DYLIB))
+    theirs = Image(host_inputs.link(linker, *objects, flags=host_inputs.DYLIB))
     ours = Image(host_program(tmp_path).link(*objects, ldflags=("-Wl,-u,_use,-u,_use_more",)))
     wanted = imports(theirs.binary)
     assert {"_puts", "___stdoutp", "__tlv_bootstrap", "_timezone", "_sin"} <= set(wanted)
@@ -168,7 +152,7 @@ def test_programs_import_what_lld_would_from_the_same_libraries(
         fetch_sources(program)
     inputs = go_inputs(CASES / program if "_" in program else program, cgo=True)
     objects = host_objects(inputs, tmp_path)
-    theirs = Image(host_inputs.link(linker, *objects, flags=DYLIB))
+    theirs = Image(host_inputs.link(linker, *objects, flags=host_inputs.DYLIB))
     ours = Image(inputs.link_with_pielink((), tmp_path / "program"))
     wanted = imports(theirs.binary)
     assert len(wanted) > 5
