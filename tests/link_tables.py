@@ -7,19 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from pielink.formats import macho
+from pielink.rows import NewSymbol, extend
 from pielink.tables import (
     U1,
     Imports,
     Kind,
     Layout,
     Memory,
-    NewSymbol,
     Objects,
     Relocs,
     Sections,
     Segments,
     Symbols,
-    extend,
 )
 
 TEXT_ADDRESS = 0x1001000

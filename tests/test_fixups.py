@@ -9,7 +9,8 @@ from link_tables import content, lay_out, memory, objects, tables
 from pielink.arch import amd64
 from pielink.errors import LinkError
 from pielink.passes.fixups import Dynamic, fixups, place
-from pielink.tables import UNREACHED, Kind, Memory, NewReloc, NewSymbol, Reloc, with_columns
+from pielink.rows import NewReloc, NewSymbol, with_columns
+from pielink.tables import UNREACHED, Kind, Memory, Reloc
 
 LEA = b"\x48\x8d\x05\0\0\0\0"
 CALL = b"\xe8\0\0\0\0"

@@ -18,7 +18,8 @@ from pielink.golang.moduledata import (
     text_section_map,
 )
 from pielink.golang.pclntab import PclnTables
-from pielink.tables import Kind, NewSymbol
+from pielink.rows import NewSymbol
+from pielink.tables import Kind
 
 SIZES = {"uintptr": 8, "*pcHeader": 8, "uint8": 1, "string": 16}
 TABLES = PclnTables(

@@ -16,7 +16,8 @@ from pielink.golang import pclntab
 from pielink.golang.findfunctab import findfunctab as fast_findfunctab
 from pielink.golang.pcfiles import expand_file
 from pielink.golang.pclntab import PclnTables
-from pielink.tables import ABI_INTERNAL, STATIC, Aux, Kind, Reloc, extend
+from pielink.rows import extend
+from pielink.tables import ABI_INTERNAL, STATIC, Aux, Kind, Reloc
 
 TEXT_START = 0x1001000
 

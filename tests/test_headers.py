@@ -25,7 +25,8 @@ from pielink.passes.headers import (
 )
 from pielink.passes.symtab import SymbolTable
 from pielink.record import fields
-from pielink.tables import Layout, Sections, Segments, with_columns
+from pielink.rows import with_columns
+from pielink.tables import Layout, Sections, Segments
 
 
 def layout_of(file: MachOFile) -> Layout:

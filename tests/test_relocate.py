@@ -18,16 +18,8 @@ from pielink.errors import LinkError
 from pielink.passes.fixups import Patches, fixups, place
 from pielink.passes.relocate import Inputs, relocate
 from pielink.passes.verify import verify
-from pielink.tables import (
-    ABI0,
-    ABI_INTERNAL,
-    UNREACHED,
-    Kind,
-    NewReloc,
-    NewSymbol,
-    Reloc,
-    with_columns,
-)
+from pielink.rows import NewReloc, NewSymbol, with_columns
+from pielink.tables import ABI0, ABI_INTERNAL, UNREACHED, Kind, Reloc
 
 NOTHING: Mapping[tuple[bytes, int], int] = MappingProxyType({})
 KINDS = (

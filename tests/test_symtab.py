@@ -11,6 +11,7 @@ from reference import symtab as plain
 from pielink.formats import macho
 from pielink.formats.goobj import OBJ_FROM_ASSEMBLY
 from pielink.passes.symtab import Exports, SymbolTable, import_name, symtab
+from pielink.rows import NewSymbol, with_columns
 from pielink.tables import (
     ABI0,
     ABI_INTERNAL,
@@ -20,10 +21,8 @@ from pielink.tables import (
     Kind,
     Layout,
     Memory,
-    NewSymbol,
     Objects,
     Symbols,
-    with_columns,
 )
 
 BOTH_ABIS = frozenset((b"runtime.both", "runtime\u00b7dot".encode()))

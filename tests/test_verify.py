@@ -13,7 +13,8 @@ from pielink.errors import LinkError
 from pielink.passes.fixups import fixups, place
 from pielink.passes.relocate import Inputs, relocate
 from pielink.passes.verify import verify
-from pielink.tables import U1, Fixups, Kind, with_columns
+from pielink.rows import with_columns
+from pielink.tables import U1, Fixups, Kind
 
 
 def linked(seed: int) -> tuple[Inputs, U1, Fixups]:

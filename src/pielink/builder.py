@@ -12,21 +12,8 @@ import numpy as np
 
 from pielink.arrays import ranges
 from pielink.program import Program
-from pielink.tables import (
-    ABI0,
-    I4,
-    U1,
-    Bool,
-    Kind,
-    Memory,
-    NewReloc,
-    NewSymbol,
-    Relocs,
-    Symbols,
-    concatenate,
-    made_rows,
-    take,
-)
+from pielink.rows import NewReloc, NewSymbol, concatenate, made_rows, take
+from pielink.tables import ABI0, I4, U1, Bool, Kind, Memory, Relocs, Symbols
 
 # Columns that a definition replaces; names stay, and alignment only grows.
 _REPLACED = (

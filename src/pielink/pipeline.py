@@ -48,18 +48,8 @@ from pielink.passes.stubs import set_lazy_offsets, with_binder
 from pielink.passes.verify import verify
 from pielink.passes.write import write
 from pielink.record import fresh, record
-from pielink.tables import (
-    I4,
-    Bool,
-    Fixups,
-    Imports,
-    Kind,
-    Layout,
-    Relocs,
-    Symbols,
-    concatenate,
-    with_columns,
-)
+from pielink.rows import concatenate, with_columns
+from pielink.tables import I4, Bool, Fixups, Imports, Kind, Layout, Relocs, Symbols
 from pielink.together import together
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pielink.tables import Kind, NewReloc
+from pielink.rows import NewReloc
+from pielink.tables import Kind
 
 if TYPE_CHECKING:
     from pielink.builder import SymbolBuilder

@@ -23,7 +23,8 @@ import numpy as np
 from pielink.digest import hmac_sha256
 from pielink.errors import LinkError, Problem
 from pielink.record import record
-from pielink.tables import U1, Kind, Layout, NewReloc
+from pielink.rows import NewReloc
+from pielink.tables import U1, Kind, Layout
 
 if TYPE_CHECKING:
     from pielink.builder import SymbolBuilder

@@ -26,7 +26,8 @@ from pielink.formats.goobj import OBJ_FROM_ASSEMBLY
 from pielink.golang.funcinfo import Functions, file_and_name, ids_and_lines
 from pielink.golang.sequence import alignment, first_seen, round_up, starts
 from pielink.record import record
-from pielink.tables import I4, I8, U1, U4, UNREACHED, Bool, Reloc, Relocs, Symbols, take
+from pielink.rows import take
+from pielink.tables import I4, I8, U1, U4, UNREACHED, Bool, Reloc, Relocs, Symbols
 
 if TYPE_CHECKING:
     from pielink.program import Program

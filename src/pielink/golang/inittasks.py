@@ -23,7 +23,8 @@ from pielink.arrays import distinct, ranges
 from pielink.errors import LinkError, Problem
 from pielink.program import Program
 from pielink.record import record
-from pielink.tables import I4, Kind, NewReloc, NewSymbol
+from pielink.rows import NewReloc, NewSymbol
+from pielink.tables import I4, Kind
 
 STATE_SIZE, POINTER_SIZE = 8, 8
 MAIN_LIST, RUNTIME_LIST = "go:main.inittasks", "go:runtime.inittasks"

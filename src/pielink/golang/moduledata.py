@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pielink.errors import FormatError, LinkError, Problem
 from pielink.golang.pclntab import PclnTables
-from pielink.tables import Kind, NewReloc, NewSymbol
+from pielink.rows import NewReloc, NewSymbol
+from pielink.tables import Kind
 
 if TYPE_CHECKING:
     from pielink.program import Program

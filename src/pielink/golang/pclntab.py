@@ -42,19 +42,8 @@ from pielink.golang.funcinfo import Functions, read_functions
 from pielink.golang.pcfiles import FileTables, file_tables
 from pielink.golang.sequence import first_seen, interleave, round_up, starts
 from pielink.record import record
-from pielink.tables import (
-    ABI_INTERNAL,
-    I4,
-    I8,
-    U1,
-    U4,
-    Auxes,
-    Kind,
-    NewSymbol,
-    Reloc,
-    Relocs,
-    Symbols,
-)
+from pielink.rows import NewSymbol
+from pielink.tables import ABI_INTERNAL, I4, I8, U1, U4, Auxes, Kind, Reloc, Relocs, Symbols
 from pielink.together import together
 
 if TYPE_CHECKING:

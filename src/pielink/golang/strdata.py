@@ -17,7 +17,8 @@ import numpy as np
 
 from pielink.errors import Problems
 from pielink.options import Definition
-from pielink.tables import ABI0, Aux, Kind, NewReloc, NewSymbol
+from pielink.rows import NewReloc, NewSymbol
+from pielink.tables import ABI0, Aux, Kind
 
 if TYPE_CHECKING:
     from pielink.builder import SymbolBuilder

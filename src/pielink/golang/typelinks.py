@@ -13,7 +13,8 @@ from pielink.builder import SymbolBuilder
 from pielink.golang.gosort import go_sort
 from pielink.golang.typedata import type_strings
 from pielink.names import ranks
-from pielink.tables import FLAG2_ITAB, FLAG_TYPELINK, Kind, NewSymbol, Reloc, pointer_table
+from pielink.rows import NewSymbol, pointer_table
+from pielink.tables import FLAG2_ITAB, FLAG_TYPELINK, Kind, Reloc
 
 
 def define_type_links(builder: SymbolBuilder) -> None:

@@ -25,7 +25,8 @@ from pielink.native import (
 )
 from pielink.native.tables import NONE, Atoms, Host, Names, Placement, Relocs, UnwindEntries
 from pielink.record import record
-from pielink.tables import I8, U1, Bool, take
+from pielink.rows import take
+from pielink.tables import I8, U1, Bool
 
 
 @record

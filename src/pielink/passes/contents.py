@@ -6,7 +6,8 @@ from pielink.builder import SymbolBuilder
 from pielink.golang.gcprog import gc_program
 from pielink.passes.layout import Placed
 from pielink.program import Program
-from pielink.tables import Kind, Memory, NewSymbol, Symbols, with_columns
+from pielink.rows import NewSymbol, with_columns
+from pielink.tables import Kind, Memory, Symbols
 
 
 def fill_pointer_maps(

@@ -28,6 +28,7 @@ from pielink.errors import Problems
 from pielink.formats import macho
 from pielink.passes.stubs import Stubs, stubs_at_first_call, stubs_at_load
 from pielink.record import record
+from pielink.rows import NewReloc, extend, with_columns
 from pielink.tables import (
     I4,
     I8,
@@ -38,13 +39,10 @@ from pielink.tables import (
     Kind,
     Layout,
     Memory,
-    NewReloc,
     Objects,
     Reloc,
     Relocs,
     Symbols,
-    extend,
-    with_columns,
 )
 
 _NONE = np.zeros(0, np.int32)

@@ -25,6 +25,7 @@ from pielink.passes.hostsections import IMAGE_INFO, kinds_of_sections
 from pielink.passes.hosttables import HostRows, Interior, OwnSection, Shared
 from pielink.program import Program
 from pielink.record import fields
+from pielink.rows import NewSymbol, concatenate, extend, symbol_rows, take, with_columns
 from pielink.tables import (
     ABI0,
     BLOCK_NONPKG_REF,
@@ -36,15 +37,9 @@ from pielink.tables import (
     Bool,
     Kind,
     Memory,
-    NewSymbol,
     Reloc,
     Relocs,
     Symbols,
-    concatenate,
-    extend,
-    symbol_rows,
-    take,
-    with_columns,
 )
 
 _SLOT_KINDS = (RelocKind.GOT, RelocKind.GOT_LOAD, RelocKind.TLV)

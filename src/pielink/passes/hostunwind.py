@@ -20,18 +20,8 @@ from pielink.passes.hosttables import HostRows
 from pielink.passes.layout import header_address
 from pielink.passes.text import place
 from pielink.record import record
-from pielink.tables import (
-    I4,
-    I8,
-    NO_TARGET,
-    Layout,
-    Memory,
-    NewReloc,
-    NewSymbol,
-    Reloc,
-    Relocs,
-    Symbols,
-)
+from pielink.rows import NewReloc, NewSymbol
+from pielink.tables import I4, I8, NO_TARGET, Layout, Memory, Reloc, Relocs, Symbols
 
 _WORD = 4  # bytes of a personality's field
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pielink.golang.markers import Edge, Marker
 from pielink.passes.hosttables import Boundary, Interior
 from pielink.passes.layout import Placed, header_address
-from pielink.tables import Kind, Layout, Symbols, with_columns
+from pielink.rows import with_columns
+from pielink.tables import Kind, Layout, Symbols
 
 
 def place_markers(

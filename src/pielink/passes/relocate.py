@@ -22,6 +22,7 @@ from pielink.errors import Problems
 from pielink.formats import macho
 from pielink.passes.fixups import Patches, symbol_name, type_name
 from pielink.record import record
+from pielink.rows import take
 from pielink.tables import (
     ABI0,
     ABI_INTERNAL,
@@ -38,7 +39,6 @@ from pielink.tables import (
     Reloc,
     Relocs,
     Symbols,
-    take,
 )
 from pielink.together import together
 

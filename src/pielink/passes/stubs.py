@@ -22,19 +22,8 @@ from pielink.arch import amd64
 from pielink.arrays import append
 from pielink.errors import LinkError, Problem
 from pielink.record import record
-from pielink.tables import (
-    I4,
-    I8,
-    U1,
-    U4,
-    Imports,
-    Kind,
-    Layout,
-    NewReloc,
-    NewSymbol,
-    Reloc,
-    with_columns,
-)
+from pielink.rows import NewReloc, NewSymbol, with_columns
+from pielink.tables import I4, I8, U1, U4, Imports, Kind, Layout, Reloc
 
 BINDER = "dyld_stub_binder"
 

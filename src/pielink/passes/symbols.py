@@ -16,7 +16,8 @@ from pielink.golang.typelinks import define_type_links
 from pielink.options import Definition, LinkOptions
 from pielink.passes.read import Inputs
 from pielink.record import record
-from pielink.tables import ABI_INTERNAL, Kind, NewSymbol
+from pielink.rows import NewSymbol
+from pielink.tables import ABI_INTERNAL, Kind
 
 # Symbols that objects may declare and that the linker completes: live in every program.
 COMPLETED = [
