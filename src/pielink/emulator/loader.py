@@ -4,9 +4,6 @@ The main executable and every library that exists as a file on the host are mapp
 dyld does it. Apple's own libraries do not exist as files: the emulated ones (`libsystem`) take
 their place, and of any other library under /usr/lib or /System/Library each import becomes a trap
 that stops the program, with the import's name, when it is called.
-
-A symbol is looked up in the library that its ordinal names, never elsewhere: a bind with the
-wrong ordinal fails here as it does on macOS.
 """
 
 from __future__ import annotations
@@ -14,17 +11,17 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pielink.emulator import chains, fixups, stubs
+from pielink.emulator import chains, fixups
 from pielink.emulator.abi import Library
 from pielink.emulator.chains import ChainedRebase
 from pielink.emulator.errors import LoadError
-from pielink.emulator.exports import Export, ExportTrie
+from pielink.emulator.exports import ExportTrie
 from pielink.emulator.fixups import Bind
+from pielink.emulator.lookup import LoadedImage, Namespace
 from pielink.emulator.machofile import Image, read_executable, read_image
 from pielink.emulator.memory import READ, WRITE
 from pielink.emulator.symbolpointers import symbol_pointers
@@ -37,48 +34,15 @@ _SYSTEM_ROOTS = ("/usr/lib/", "/System/Library/")
 _MASK64 = (1 << 64) - 1
 _HIGH = 0xFF << 56
 _LARGEST_TEMPLATE = 1 << 28
-_FLAT = "flat namespace"
 
 
-@dataclass(eq=False)
-class LoadedImage:
-    """A mapped image; `libraries[ordinal - 1]` is what its library ordinals mean."""
-
-    image: Image
-    slide: int
-    trie: ExportTrie
-    libraries: list[LoadedImage | Library | None] = field(default_factory=list)
-    tlv_template: bytes = b""
-    tlv_alignment: int = 16
-    rebases: int = 0
-    binds: int = 0
-    initialized: bool = False
-    handle: int = 0
-
-    @property
-    def header(self) -> int:
-        """The address of the Mach-O header."""
-        return self.image.base + self.slide
-
-    @property
-    def end(self) -> int:
-        """The address after the image."""
-        return self.image.end + self.slide
-
-    @property
-    def name(self) -> str:
-        """The path for messages."""
-        return self.image.path
-
-
-class Dyld:
-    """The images of a process, and the look-up of symbols among them."""
+class Dyld(Namespace):
+    """The images of a process: loads them, binds them, and looks up symbols among them."""
 
     def __init__(self, proc: Process, libraries: dict[str, Library], bind_lazily: bool) -> None:
-        self.proc, self.emulated, self.bind_lazily = proc, libraries, bind_lazily
-        self.images: list[LoadedImage] = []
+        super().__init__(proc, libraries)
+        self.bind_lazily = bind_lazily
         self._by_path: dict[str, LoadedImage] = {}
-        self._variables: dict[tuple[str, str], int] = {}
         self._system: dict[str, Library] = {}
 
     # -- loading
@@ -90,11 +54,6 @@ class Dyld:
         for loaded in list(self.images):
             self._bind_image(loaded)
         return main
-
-    @property
-    def main(self) -> LoadedImage:
-        """The executable."""
-        return self.images[0]
 
     def load_library(self, path: str, user: LoadedImage) -> LoadedImage | None:
         """dlopen of a file: map and bind it and what it needs; None when there is no such file."""
@@ -283,131 +242,6 @@ class Dyld:
                 if segment.flags & macho.SG_READ_ONLY:
                     prot &= ~macho.VM_PROT_WRITE
                 self.proc.memory.protect(segment.address + loaded.slide, segment.size, prot)
-
-    # -- symbols
-
-    def resolve(self, loaded: LoadedImage, bind: Bind) -> int | None:
-        """The address of what a bind names; 0 for a missing weak import."""
-        ordinal, symbol = bind.ordinal, bind.symbol
-        if ordinal == macho.BIND_SPECIAL_DYLIB_WEAK_LOOKUP:
-            return self._weak(symbol)
-        if ordinal > len(loaded.libraries) or ordinal < macho.BIND_SPECIAL_DYLIB_WEAK_LOOKUP:
-            raise LoadError(
-                f"{loaded.name}: bind of {symbol} names library ordinal {ordinal}, "
-                f"but there are {len(loaded.libraries)} libraries"
-            )
-        if ordinal == macho.BIND_SPECIAL_DYLIB_FLAT_LOOKUP:
-            address, expected = self.flat(symbol), _FLAT
-        else:
-            address, expected = self._two_level(loaded, ordinal, symbol)
-        if address is not None:
-            return address
-        if bind.weak_import:
-            return 0
-        return self._missing(loaded, symbol, expected)
-
-    def _two_level(self, loaded: LoadedImage, ordinal: int, symbol: str) -> tuple[int | None, str]:
-        """Look in the one library that the ordinal names; also its name, for messages."""
-        special = {
-            macho.BIND_SPECIAL_DYLIB_SELF: loaded,
-            macho.BIND_SPECIAL_DYLIB_MAIN_EXECUTABLE: self.main,
-        }
-        library = special[ordinal] if ordinal in special else loaded.libraries[ordinal - 1]
-        if library is None:
-            return None, loaded.image.dependencies[ordinal - 1].name
-        if isinstance(library, Library):
-            return self.emulated_symbol(library, symbol), library.install_name
-        return self.exported(library, symbol), library.name
-
-    def _weak(self, symbol: str) -> int | None:
-        """The one definition that all images use: a strong one before a weak one."""
-        found: int | None = None
-        for loaded in self.images:
-            export = loaded.trie.find(symbol)
-            if export is None:
-                continue
-            address = self.address_of(loaded, export, 0)
-            if not export.weak:
-                return address
-            found = address if found is None else found
-        return found
-
-    def flat(self, symbol: str) -> int | None:
-        """The first definition in any image, then in any emulated library."""
-        for loaded in self.images:
-            address = self.exported(loaded, symbol)
-            if address is not None:
-                return address
-        for library in dict.fromkeys(self.emulated[name] for name in self.emulated):
-            address = self.emulated_symbol(library, symbol)
-            if address is not None:
-                return address
-        return None
-
-    def exported(self, loaded: LoadedImage, symbol: str, depth: int = 0) -> int | None:
-        """The address of a symbol that an image exports itself or re-exports."""
-        export = loaded.trie.find(symbol)
-        if export is not None:
-            return self.address_of(loaded, export, depth)
-        if depth < 8:
-            for dependency, library in zip(
-                loaded.image.dependencies, loaded.libraries, strict=False
-            ):
-                if dependency.reexported and library is not None:
-                    address = self._in_library(library, symbol, depth + 1)
-                    if address is not None:
-                        return address
-        return None
-
-    def _in_library(self, library: LoadedImage | Library, symbol: str, depth: int) -> int | None:
-        if isinstance(library, Library):
-            return self.emulated_symbol(library, symbol)
-        return self.exported(library, symbol, depth)
-
-    def address_of(self, loaded: LoadedImage, export: Export, depth: int) -> int | None:
-        """Where an export is."""
-        if not export.reexport:
-            return export.value if export.absolute else loaded.header + export.value
-        if not 0 < export.value <= len(loaded.libraries) or depth > 8:
-            raise LoadError(f"{loaded.name}: bad re-export of {export.name}")
-        library = loaded.libraries[export.value - 1]
-        name = export.other or export.name
-        return None if library is None else self._in_library(library, name, depth + 1)
-
-    def emulated_symbol(self, library: Library, symbol: str) -> int | None:
-        """The address of a function or variable of an emulated library."""
-        function = library.functions.get(symbol)
-        if function is not None:
-            return self.proc.traps.add(symbol, library.install_name, function)
-        variable = library.variables.get(symbol)
-        if variable is None:
-            return None
-        key = (library.install_name, symbol)
-        if key not in self._variables:
-            address = self.proc.allocate_data(variable.size)
-            self._variables[key] = address
-            variable.fill(self.proc, address)
-        return self._variables[key]
-
-    def _missing(self, loaded: LoadedImage, symbol: str, expected: str) -> int:
-        """Fail as dyld does when the library surely lacks the symbol; else trap its use."""
-        elsewhere = [
-            library.install_name
-            for library in dict.fromkeys(self.emulated.values())
-            if library.install_name != expected
-            and (symbol in library.functions or symbol in library.variables)
-        ]
-        flat = expected == _FLAT
-        emulated = flat or expected in self.emulated
-        guest = any(image.name == expected for image in self.images)
-        absent = guest or (emulated and elsewhere)
-        if absent or (emulated and not stubs.may_export(expected, symbol, flat)):
-            hint = f"\n  It is in: {', '.join(elsewhere)}" if elsewhere else ""
-            raise LoadError(
-                f"Symbol not found: {symbol}\n  Referenced from: {loaded.name}\n"
-                f"  Expected in: {expected}{hint}"
-            )
-        return self.proc.traps.add(symbol, expected, None)
 
     # -- questions
 

@@ -21,7 +21,7 @@ from pielink.emulator.eh_frame import EhFrame, Entry, row_at
 from pielink.emulator.errors import EmulatorError, GuestFault
 
 if TYPE_CHECKING:
-    from pielink.emulator.loader import LoadedImage
+    from pielink.emulator.lookup import LoadedImage
     from pielink.emulator.process import Process
 
 # DWARF numbers of the registers that matter: rbx rbp rsp r12..r15, and the return address

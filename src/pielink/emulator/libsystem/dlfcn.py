@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pielink.emulator.abi import Library
 from pielink.emulator.errors import LoadError
 from pielink.emulator.libsystem.library import libsystem
-from pielink.emulator.loader import LoadedImage
+from pielink.emulator.lookup import LoadedImage
 from pielink.emulator.threads import Call, Work
 
 if TYPE_CHECKING:
