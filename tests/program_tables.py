@@ -12,12 +12,14 @@ from pielink.formats.goobj import PKG_SELF
 from pielink.golang import typedata
 from pielink.golang.release import RELEASES, Release
 from pielink.names import NameIndex
+from pielink.passes.reach import Reach, Reaching
 from pielink.program import PackageTable, Program
 from pielink.tables import (
     FLAG2_ITAB,
     FLAG2_PKG_INIT,
     FLAG_GO_TYPE,
     FLAG_REFLECT_METHOD,
+    I4,
     Aux,
     Kind,
     Memory,
@@ -314,3 +316,14 @@ def _always_there(rng: random.Random, functions: list[str], data: list[str]) -> 
         Sym("runtime.mapinitnoop", version=1, auxes=[(Aux.FUNCINFO, "noop.info")]),
         Sym("noop.info", Kind.RODATA),
     ]
+
+
+def reach(
+    program: Program, entries: Sequence[bytes], exports: I4 | None = None, **options: bool
+) -> Reach:
+    """What is live; the further roots `exports` become known in two steps."""
+    reaching = Reaching(program, entries, **options)
+    slots = np.empty(0, np.int32) if exports is None else exports
+    for half in (slots[::2], slots[1::2]):
+        reaching.grow(half)
+    return reaching.finish()

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from program_tables import Ref, Sym, program, random_symbols, slot
+from program_tables import Ref, Sym, program, random_symbols, reach, slot
 from reference import live as plain
 
 from pielink.passes.live import live
-from pielink.passes.reach import reach
 from pielink.tables import UNREACHED, Auxes, Kind, Reloc, Relocs
 
 

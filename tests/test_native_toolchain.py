@@ -27,7 +27,9 @@ def test_a_cxx_program_links_against_zigs_archives(monkeypatch: pytest.MonkeyPat
     made = compile_object(path.read_text(), path.suffix, "-O2")
     sources = [Source(each.name, each.read_bytes()) for each in (made, *archives)]
     problems = Problems()
-    found = prepare.prepare(select.load_objects(sources, [b"_main"]), [b"_main"], problems)
+    found = prepare.keep(
+        prepare.analyse(select.load_objects(sources, [b"_main"]), problems), [b"_main"]
+    )
     linked = libraries.link([libraries.libsystem()], libsearch.search_paths(), 13 << 16)
     where = np.zeros(len(found.names), np.uint8)
     for name, row in found.names.row.items():

@@ -17,6 +17,7 @@ from program_tables import (
     name_symbol,
     program,
     random_symbols,
+    reach,
     slot,
     type_symbol,
 )
@@ -27,7 +28,7 @@ from pielink.golang.dumpdep import DependencyDump
 from pielink.golang.inittasks import init_tasks, list_symbols
 from pielink.golang.release import RELEASES
 from pielink.options import LinkOptions
-from pielink.passes.reach import Reach, reach, roots
+from pielink.passes.reach import Reach, roots
 from pielink.passes.read import read
 from pielink.passes.resolve import resolve
 from pielink.program import Program

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from go_inputs import RELEASE, go_environment, go_inputs, goroot, locked
-from program_tables import Ref, Sym, program, slot
+from program_tables import Ref, Sym, program, reach, slot
 from reference.stackcheck import INFINITE, Checker
 
 from pielink.errors import FormatError, LinkError
@@ -24,7 +24,6 @@ from pielink.golang.stackgraph import stack_graph
 from pielink.options import LinkOptions
 from pielink.passes.codecheck import check_code, print_dependencies
 from pielink.passes.live import live
-from pielink.passes.reach import reach
 from pielink.passes.read import read
 from pielink.passes.resolve import resolve
 from pielink.passes.text import text_order

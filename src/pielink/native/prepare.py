@@ -61,19 +61,6 @@ class Analysed:
     image_info: bytes
 
 
-def prepare(
-    files: Sequence[MachObject],
-    roots: Iterable[bytes],
-    problems: Problems,
-    *,
-    whole: Bool | None = None,
-    contents: U1 | None = None,
-    base: I8 | None = None,
-) -> Prepared:
-    """`analyse` the files, and `keep` what `roots` lead to."""
-    return keep(analyse(files, problems, whole=whole, contents=contents, base=base), roots)
-
-
 def analyse(
     files: Sequence[MachObject],
     problems: Problems,

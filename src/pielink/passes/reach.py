@@ -89,34 +89,16 @@ class Action(IntEnum):
     USENAMEDMETHOD = 5
 
 
-def reach(
-    program: Program,
-    entries: Sequence[bytes],
-    exports: I4 | None = None,
-    *,
-    prune_weak_map: bool = True,
-    dwarf: bool = False,
-    dynlink: bool = False,
-) -> Reach:
-    """Find the live symbols.
+class Reaching:
+    """A walk over the live symbols that takes more roots as they become known.
 
-    `entries` are names of symbols that are live in both ABIs, `exports` further slots (cgo
-    exports). Weak calls, from package initializers to those of maps, keep nothing alive, unless
-    `prune_weak_map` is off: then all map initializers stay. `dwarf` also follows the DWARF symbols
-    of functions. `dynlink` is for programs that load plugins: every live type then counts as used
-    in an interface, and all methods as called.
+    `entries` are names of symbols that are live in both ABIs. Weak calls, from package initializers
+    to those of maps, keep nothing alive, unless `prune_weak_map` is off: then all map initializers
+    stay. `dwarf` also follows the DWARF symbols of functions. `dynlink` is for programs that load
+    plugins: every live type then counts as used in an interface, and all methods as called.
     Raises FormatError if a type descriptor or name makes no sense, LinkError if packages cannot
     be initialized in any order, or if runtime.mapinitnoop is needed and missing.
     """
-    reaching = Reaching(
-        program, entries, prune_weak_map=prune_weak_map, dwarf=dwarf, dynlink=dynlink
-    )
-    reaching.grow(np.empty(0, np.int32) if exports is None else exports)
-    return reaching.finish()
-
-
-class Reaching:
-    """A walk from `entries` that takes more roots as they become known; see `reach`."""
 
     def __init__(
         self,
@@ -134,7 +116,7 @@ class Reaching:
         self.roots = [roots(program, entries), self.tasks.main]
 
     def grow(self, slots: I4) -> Bool:
-        """Follow everything from these slots on; which slots are reached by now."""
+        """Follow everything from `entries` and these slots on; which slots are reached by now."""
         walk = self.walk
         level = walk.mark([*self.roots, slots])
         self.roots = []
@@ -154,7 +136,7 @@ class Reaching:
 
 
 def roots(program: Program, entries: Sequence[bytes], exports: I4 | None = None) -> I4:
-    """The slots that are live whatever happens, but for the init tasks; see `reach`."""
+    """The slots that are live whatever happens, but for the init tasks; see `Reaching`."""
     names = [(name, abi) for name in (*entries, UNREACHABLE_METHOD) for abi in (ABI0, ABI_INTERNAL)]
     found = program.lookup(names)
     return found if exports is None else np.concatenate([found, exports])
