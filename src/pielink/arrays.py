@@ -69,18 +69,19 @@ def classes(values: NDArray[S]) -> tuple[NDArray[S], I8, I8]:
     """
     order = np.argsort(values, kind="stable")
     ordered = values[order]
-    new = changes(ordered)
-    inverse = np.empty(len(values), np.int64)
-    inverse[order] = np.cumsum(new) - 1
-    return ordered[new], order[new], inverse
+    return _classes(ordered, order, changes(ordered))
 
 
 def row_classes(values: NDArray[S]) -> tuple[NDArray[S], I8, I8]:
     """`classes` of the rows of a table of two dimensions, ordered by their columns."""
     order = np.lexsort(values.T[::-1])
     ordered = values[order]
-    new = changes(ordered).any(axis=1)
-    inverse = np.empty(len(values), np.int64)
+    new: Bool = np.logical_or.reduce(changes(ordered), axis=1)
+    return _classes(ordered, order, new)
+
+
+def _classes(ordered: NDArray[S], order: I8, new: Bool) -> tuple[NDArray[S], I8, I8]:
+    inverse = np.empty(len(order), np.int64)
     inverse[order] = np.cumsum(new) - 1
     return ordered[new], order[new], inverse
 

@@ -176,8 +176,7 @@ def _search(distance: I8, chains: list[I8]) -> list[I8]:
     """
     n = len(distance) - 1
     # Every group is reached once, all but one of them from another group.
-    itself = np.arange(n)[:, None] == np.arange(n)
-    reached = (distance[:n, :n] + itself * KEEP_SYMBOL).min(axis=0)
+    reached = _between(distance).min(axis=0)
     least = int(reached.sum() + (distance[n, :n] - reached).min())
     for best in chains:
         if _length(distance, best) <= least:
@@ -196,8 +195,7 @@ def _shortest(distance: I8) -> I8:
     stays. Up to 9 groups no way is lost, so the chain is the shortest there is.
     """
     n = len(distance) - 1
-    itself = np.arange(n)[:, None] == np.arange(n)
-    step = distance[:n, :n] + itself * KEEP_SYMBOL
+    step = _between(distance)
     # What a group costs at the least is paid in advance, so that ways through dear groups compare.
     least = step.min(axis=0)
     last = np.arange(n)
@@ -216,6 +214,14 @@ def _shortest(distance: I8) -> I8:
         at = int(way[at])
         chain.append(int(before[at]))
     return np.array(chain[::-1])
+
+
+def _between(distance: I8) -> I8:
+    """Bytes from each group to each other: (n, n); none is to be reached from itself."""
+    n = len(distance) - 1
+    between: I8 = distance[:n, :n].copy()
+    between[np.arange(n), np.arange(n)] += KEEP_SYMBOL
+    return between
 
 
 def _distinct_ways(way: I8, cost: I8) -> I8:

@@ -46,7 +46,7 @@ def check_code(
 def print_dependencies(
     program: Program, entries: Sequence[bytes], exports: I4 | None = None, dynlink: bool = False
 ) -> None:
-    """-dumpdep: print what made each symbol live; the arguments are those of `Reaching`."""
+    """-dumpdep: print what made each symbol live; the arguments are those of `roots`."""
     dump = DependencyDump(program, init_tasks(program), dynlink)
     _print(dump.walk(roots(program, entries, exports).tolist()))
 

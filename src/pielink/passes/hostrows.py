@@ -70,8 +70,8 @@ def add_host_rows(
     first = len(symbols)
     imports = {first + i: found for i, found in enumerate(code.imports.values())}
     symbols, relocs = extend(symbols, relocs, memory, _made(code, sections))
-    distinct = list(dict.fromkeys(code.boundaries.values()))
-    row_of = {boundary: first + len(imports) + i for i, boundary in enumerate(distinct)}
+    boundaries = dict(enumerate(dict.fromkeys(code.boundaries.values()), first + len(imports)))
+    row_of = {boundary: row for row, boundary in boundaries.items()}
     row_of_name = _row_of_name(code, interior, carriers, row_of_slot)
     row_of_name[list(code.imports)] = list(imports)
     row_of_name[list(code.boundaries)] = [row_of[each] for each in code.boundaries.values()]
@@ -94,7 +94,7 @@ def add_host_rows(
             prepared.names.row,
             row_of_name,
             sections,
-            {row: boundary for boundary, row in row_of.items()},
+            boundaries,
         ),
     )
 
@@ -112,8 +112,7 @@ def _shared(code: HostCode, row_of_name: I4, row_of_symbol: I4) -> Shared:
 def _made(code: HostCode, sections: list[OwnSection]) -> list[NewSymbol]:
     """Symbols that no atom has: those of dylibs, boundaries, the image info of Objective-C."""
     made = [NewSymbol(name, Kind.DYNIMPORT) for name, _, _ in code.imports.values()]
-    boundaries = dict.fromkeys(code.boundaries.values())
-    made += [NewSymbol("", Kind.RODATA, local=True) for _ in boundaries]
+    made += [NewSymbol("", Kind.RODATA, local=True) for _ in set(code.boundaries.values())]
     if code.prepared.image_info:
         kind = Kind.FIRST_HOST_SECTION + sections.index(IMAGE_INFO)
         made.append(NewSymbol("", kind, code.prepared.image_info, align=4, local=True))

@@ -136,7 +136,6 @@ def add_autolinked(found: Libraries, files: Iterable[MachObject]) -> bool:
                 found.asked.add(each)
                 if each not in found.flags.inputs:
                     _add(found, each, implicit=True)
-    found.joined = None
     return len(found.static) > archives
 
 
@@ -188,6 +187,7 @@ def _dylib_or_none(path: Path) -> list[Library] | None:
 def _add_dylib(found: Libraries, group: list[Library], weak: bool, implicit: bool) -> None:
     name = group[0].install_name
     found.groups.append(group)
+    found.joined = None
     if name not in found.dylibs and not (implicit and all(each.listed for each in group)):
         found.dylibs.append(name)
     if weak:

@@ -155,17 +155,21 @@ class _Part(NamedTuple):
         return np.frombuffer(inputs.view, goobj.SYMBOL, stop - self.start, at)
 
 
-def _columns(parts: list[_Part], *names: str) -> dict[str, Any]:
-    """Columns of zeros. np.empty, unlike np.zeros, asks the kernel for huge pages."""
+def _columns(parts: list[_Part], *names: str, filled: int | None = None) -> dict[str, Any]:
+    """Columns, zero up to the slot `filled`, or all of them.
+
+    np.empty, unlike np.zeros, asks the kernel for huge pages.
+    """
     columns = {name: np.empty(parts[-1].stop, _SLOT_DTYPES[name]) for name in names}
     for column in columns.values():
-        column.fill(0)
+        column[:filled] = 0
     return columns
 
 
 def _entries(inputs: Inputs, parts: list[_Part]) -> dict[str, Any]:
     """The columns that come straight from the symbol records; kinds as the objects have them."""
-    column = _columns(parts, *(name for name, _ in _SYMBOL_FIELDS))
+    builtins = parts[0].stop  # all other slots have records
+    column = _columns(parts, *(name for name, _ in _SYMBOL_FIELDS), filled=builtins)
     for part in parts[1:]:
         records = part.records(inputs, part.stop)
         for name, field in _SYMBOL_FIELDS:

@@ -60,13 +60,13 @@ def place_interior(layout: Layout, interior: Interior, boundaries: dict[int, Bou
 def _extent(layout: Layout, boundary: Boundary) -> tuple[int, int, int]:
     """Address and bytes of a section or segment, and the section that it is or begins with."""
     segments, sections = layout.segments, layout.sections
-    for ordinal, name in enumerate(sections.name):
-        number = int(sections.segment[ordinal])
-        if segments.name[number] == boundary.segment and not boundary.section:
-            return int(segments.vmaddr[number]), int(segments.vmsize[number]), ordinal
-        if (segments.name[number], name) == (boundary.segment, boundary.section):
-            return int(sections.address[ordinal]), int(sections.size[ordinal]), ordinal
-    return header_address(segments), 0, 0
+    ordinal = _find(layout, boundary.segment, boundary.section) if boundary.segment else None
+    if ordinal is None:
+        return header_address(segments), 0, 0
+    if boundary.section:
+        return int(sections.address[ordinal]), int(sections.size[ordinal]), ordinal
+    number = int(sections.segment[ordinal])
+    return int(segments.vmaddr[number]), int(segments.vmsize[number]), ordinal
 
 
 def _ordinal(layout: Layout, name: str) -> int:
@@ -74,11 +74,19 @@ def _ordinal(layout: Layout, name: str) -> int:
     if not name:
         return len(layout.sections.name) - 1
     segment, _, section = name.rpartition(",")
-    for ordinal, candidate in enumerate(layout.sections.name):
+    ordinal = _find(layout, segment, section)
+    if ordinal is None:
+        raise KeyError(name)
+    return ordinal
+
+
+def _find(layout: Layout, segment: str, section: str) -> int | None:
+    """The first section with that name in that segment; "" stands for any."""
+    for ordinal, name in enumerate(layout.sections.name):
         owner = layout.segments.name[layout.sections.segment[ordinal]]
-        if candidate == section and segment in ("", owner):
+        if section in ("", name) and segment in ("", owner):
             return ordinal
-    raise KeyError(name)
+    return None
 
 
 def _kind_end(placed: Placed, kind: Kind) -> int:
