@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from object_records import Definition, put_blocks, with_blocks
 
 from pielink.formats.goobj import PKG_SELF
 from pielink.golang import typedata
@@ -14,6 +15,7 @@ from pielink.golang.release import RELEASES, Release
 from pielink.names import NameIndex
 from pielink.passes.reach import Reach, Reaching
 from pielink.program import PackageTable, Program
+from pielink.records import Contents, auxiliaries, relocations
 from pielink.tables import (
     FLAG2_ITAB,
     FLAG2_PKG_INIT,
@@ -24,8 +26,6 @@ from pielink.tables import (
     Kind,
     Memory,
     Objects,
-    RawAuxes,
-    RawRelocs,
     Reloc,
     Slots,
 )
@@ -85,40 +85,39 @@ def program(
         return (PKG_SELF if to == of else to), slot_of[target] - int(first[to - 1])
 
     objects = [owner[i] for i in order]
-    refs = [
-        (r, *reference(o, r.target)) for s, o in zip(ordered, objects, strict=True) for r in s.refs
+    definitions = [
+        Definition(
+            [(r.offset, r.size, r.type, r.addend, *reference(o, r.target)) for r in s.refs],
+            [(k, *reference(o, t)) for k, t in s.auxes],
+            s.content,
+        )
+        for s, o in zip(ordered, objects, strict=True)
     ]
-    auxes = [
-        (k, *reference(o, t)) for s, o in zip(ordered, objects, strict=True) for k, t in s.auxes
-    ]
+    where = memory, _objects(memory, definitions), slots
     return Program(
-        memory,
-        _objects(),
-        slots,
-        RawRelocs(
-            offset=np.array([r.offset for r, _, _ in refs], np.int32),
-            size=np.array([r.size for r, _, _ in refs], np.uint8),
-            type=np.array([r.type for r, _, _ in refs], np.uint16),
-            addend=np.array([r.addend for r, _, _ in refs], np.int64),
-            package=np.array([p for _, p, _ in refs], np.uint32),
-            symbol=np.array([s for _, _, s in refs], np.uint32),
-        ),
-        RawAuxes(*(np.array([a[i] for a in auxes], d) for i, d in enumerate(("u1", "u4", "u4")))),
+        *where,
+        relocations(*where),
+        auxiliaries(*where),
+        Contents(*where),
         _packages(first, [len(part) for part in parts]),
         index,
         RELEASES[release],
     )
 
 
-def _objects() -> Objects:
+def _objects(memory: Memory, definitions: list[Definition]) -> Objects:
+    """Objects that share their blocks: the records of all slots but 0."""
     rows = OBJECTS + 1
+    blocks = with_blocks(np.zeros((rows, 19), np.int64), put_blocks(memory, definitions))
     return Objects(
         base=np.zeros(rows, np.int64),
         flags=np.zeros(rows, np.uint32),
-        blocks=np.zeros((rows, 19), np.int64),
+        blocks=blocks,
         package=[f"p{i}" for i in range(rows)],
         file=[f"p{i}.a" for i in range(rows)],
         library=np.zeros(rows, np.int32),
+        first=np.ones(rows, np.int32),
+        definitions=np.full(rows, len(definitions), np.uint32),
     )
 
 
@@ -138,8 +137,6 @@ def _packages(first: np.ndarray, count: list[int]) -> PackageTable:
 def _slots(symbols: list[Sym], objects: list[int], order: list[int], memory: Memory) -> Slots:
     none = Sym("")
     rows = [none, *symbols]
-    relocs = [len(s.refs) for s in rows]
-    auxes = [len(s.auxes) for s in rows]
     sizes = [len(s.content) for s in rows]
     names = [s.name.encode() for s in rows]
     kind = np.array([s.kind if s.name else 0 for s in rows], np.uint8)
@@ -152,18 +149,11 @@ def _slots(symbols: list[Sym], objects: list[int], order: list[int], memory: Mem
         version=np.array([s.version for s in rows], np.uint16),
         kind=kind,
         own_kind=kind,
-        own_object=np.array([0, *objects], np.int32),
         definition=np.arange(len(rows), dtype=np.int32),
         flags=np.array([s.flags for s in rows], np.uint8),
         flags2=np.array([s.flags2 for s in rows], np.uint8),
         size=np.array(sizes, np.int64),
         align=np.zeros(len(rows), np.uint32),
-        data_offset=np.array([memory.add(s.content) for s in rows], np.int64),
-        data_size=np.array(sizes, np.int64),
-        reloc_start=np.cumsum(relocs) - relocs,
-        reloc_count=np.array(relocs, np.int64),
-        aux_start=np.cumsum(auxes) - auxes,
-        aux_count=np.array(auxes, np.int64),
         order=np.array([0, *(i + 1 for i in order)], np.int32),
         local=np.zeros(len(rows), np.bool_),
         used_in_iface=np.array([s.used_in_iface for s in rows], np.bool_),

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import random
+import struct
 from typing import Any
 
 import numpy as np
 import pytest
 from program_tables import Ref, Sym, program, random_symbols, reach, slot
 from reference import live as plain
+from reference.records import records
 
+from pielink.formats import goobj
 from pielink.passes.live import live
 from pielink.tables import UNREACHED, Auxes, Kind, Reloc, Relocs
+
+BYTE = struct.Struct("B")
 
 
 def rows_of(table: Relocs | Auxes, columns: str) -> list[tuple[Any, ...]]:
@@ -31,8 +36,12 @@ def test_random_programs_against_the_twin(seed: int) -> None:
     assert rows_of(auxes, "owner type target") == want_auxes
     assert row_of_slot[order].tolist() == list(range(len(order)))
     assert np.count_nonzero(row_of_slot) == len(order) - 1
-    for column in ("name_offset", "kind", "data_offset", "data_size", "object", "flags2"):
+    for column in ("name_offset", "kind", "object", "flags2"):
         assert (getattr(symbols, column) == getattr(made.slots, column)[order]).all()
+    places = zip(symbols.data_offset.tolist(), symbols.data_size.tolist(), strict=True)
+    for row, (start, size) in zip(order, places, strict=True):
+        content = bytes(byte for _, (byte,) in records(made, row, goobj.DATAIDX, BYTE))
+        assert made.memory.get(start, size) == content
     for table, start, count in (
         (relocs, symbols.reloc_start, symbols.reloc_count),
         (auxes, symbols.aux_start, symbols.aux_count),

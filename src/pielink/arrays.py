@@ -19,15 +19,15 @@ S = TypeVar("S", bound=np.generic)
 _FEW = 8  # values to look for one by one
 
 
-def ranges(start: NDArray[Any], count: NDArray[Any]) -> tuple[I8, I4]:
-    """Concatenate the ranges start[i] .. start[i] + count[i] - 1.
+def ranges(start: NDArray[Any], count: NDArray[Any], step: int = 1) -> tuple[I8, I4]:
+    """Concatenate ranges: count[i] elements from start[i] on, `step` apart.
 
     Returns the elements (int64) and, for each, the i that it came from (int32).
     """
     source = np.repeat(np.arange(len(count), dtype=np.int32), count)
     ends = np.cumsum(count, dtype=np.int64)
-    elements = (start.astype(np.int64) - (ends - count)).take(source)
-    elements += np.arange(len(source))
+    elements = (start.astype(np.int64) - step * (ends - count)).take(source)
+    elements += np.arange(0, step * len(source), step)
     return elements, source
 
 

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pielink.arraytypes import NDArray
 from pielink.errors import LinkError, Problem
 from pielink.golang.release import Release
 from pielink.names import NameIndex
 from pielink.record import record
-from pielink.tables import I4, I8, U4, Bool, Memory, Objects, RawAuxes, RawRelocs, Slots
+from pielink.records import Contents, Records
+from pielink.tables import I4, I8, U4, Bool, Memory, Objects, Slots
 
 # A package index p of a reference is looked up in row (p + SPECIAL_BIAS) & 0x7fffffff of its
 # object's part of the package table: the special indices (self, builtin, hashed, hashed64, none)
@@ -42,8 +44,9 @@ class Program:
     memory: Memory
     objects: Objects
     slots: Slots
-    relocs: RawRelocs
-    auxes: RawAuxes
+    relocs: Records
+    auxes: Records
+    contents: Contents
     packages: PackageTable
     index: NameIndex
     release: Release
@@ -76,6 +79,10 @@ class Program:
             )
         return found
 
+    def targets(self, objects: I4, records: NDArray[np.void]) -> I4:
+        """What these records of relocations or auxiliary symbols refer to; see `resolve`."""
+        return self.resolve(objects, records["package"], records["symbol"])
+
     def _bad_reference(self, objects: I4, bad: Bool, message: str) -> None:
         rows = np.unique(np.broadcast_to(objects, bad.shape)[bad])
         raise LinkError([Problem(message, self.objects.file[o]) for o in rows])
@@ -83,6 +90,11 @@ class Program:
     def lookup(self, names: Sequence[tuple[bytes, int]]) -> I4:
         """Canonical slots of symbols by (name, version), 0 where there is none."""
         return self.slots.canon.take(self.index.lookup(names))
+
+    def content(self, slot: int) -> tuple[int, int]:
+        """Offset in the flat memory and size of the contents of a slot."""
+        (start,), (size,) = (c.tolist() for c in self.contents.of(np.array([slot], np.int32)))
+        return start, size
 
     def name(self, slot: int) -> bytes:
         """The name of a slot; empty for content-addressable symbols without one."""

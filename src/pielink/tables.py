@@ -182,6 +182,13 @@ class Objects:
     package: list[str]  # import path
     file: list[str]  # "archive(member)", for messages
     library: I4  # row in the list of libraries (one archive each)
+    first: I4  # slot of the object's first symbol entry
+    definitions: U4  # how many of its entries are definitions; references follow
+
+    def of(self, slots: I4) -> I8:
+        """The row of the object that has these very entries."""
+        row: I8 = np.searchsorted(self.first, slots, side="right") - 1
+        return row
 
 
 @record
@@ -191,6 +198,7 @@ class Slots:
     Slots of one object are contiguous, block after block. `canon[s]` is the slot that stands for
     the symbol (the first seen; its other columns are those of the definition that won), 0 for a
     builtin that nobody defines. The columns of slots that are not canonical are as in the file.
+    What a slot refers to and contains, `Program` tells.
     """
 
     canon: I4
@@ -201,42 +209,14 @@ class Slots:
     version: U2  # ABI0, ABI_INTERNAL, STATIC
     kind: U1  # Kind
     own_kind: U1  # Kind that this very entry gives, whoever won
-    own_object: I4  # row in Objects of this very entry
-    definition: I4  # of canonical slots: the slot whose entry won
+    definition: I4  # the slot whose entry won; of slots that are not canonical: the slot itself
     flags: U1
     flags2: U1
     size: I8
     align: U4  # bytes, 0: by size
-    data_offset: I8
-    data_size: I8
-    reloc_start: I4  # row in RawRelocs
-    reloc_count: I4
-    aux_start: I4  # row in RawAuxes
-    aux_count: I4
     order: I4  # Go's linker numbers symbols in this order; unique among canonical slots
     local: Bool  # of canonical slots: some entry has FLAG_LOCAL
     used_in_iface: Bool  # of canonical slots: some entry or reference has FLAG2_USED_IN_IFACE
-
-
-@record
-class RawRelocs:
-    """Relocations of all objects, as in the files; targets are (package, symbol) references."""
-
-    offset: I4
-    size: U1
-    type: U2  # with Reloc.WEAK
-    addend: I8
-    package: U4
-    symbol: U4
-
-
-@record
-class RawAuxes:
-    """Auxiliary references of all objects, as in the files."""
-
-    type: U1
-    package: U4
-    symbol: U4
 
 
 @record

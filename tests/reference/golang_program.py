@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from object_records import Definition, put_blocks, with_blocks
 
+from pielink.arraytypes import NDArray
 from pielink.errors import LinkError, Problem
 from pielink.formats import goobj
 from pielink.golang.release import RELEASES, Release
 from pielink.record import fields
+from pielink.records import Contents, Records, auxiliaries, relocations
 from pielink.tables import (
     I4,
     U4,
@@ -25,8 +28,6 @@ from pielink.tables import (
     Kind,
     Memory,
     Objects,
-    RawAuxes,
-    RawRelocs,
     Reloc,
     Relocs,
     Slots,
@@ -63,8 +64,9 @@ class MadeProgram:
     memory: Memory
     objects: Objects
     slots: Slots
-    relocs: RawRelocs
-    auxes: RawAuxes
+    relocs: Records
+    auxes: Records
+    contents: Contents
     release: Release
     ids: dict[tuple[bytes, int], int]
 
@@ -75,6 +77,15 @@ class MadeProgram:
             file = self.objects.file[int(np.asarray(objects)[np.argmax(outside)])]
             raise LinkError([Problem("a reference names a symbol that does not exist", file)])
         return np.asarray(symbol).astype(np.int32)
+
+    def targets(self, objects: I4, records: NDArray[np.void]) -> I4:
+        """The slots that these records refer to."""
+        return self.resolve(objects, records["package"], records["symbol"])
+
+    def content(self, slot: int) -> tuple[int, int]:
+        """Where the contents of a slot are, and their size."""
+        (start,), (size,) = self.contents.of(np.array([slot], np.int32))
+        return int(start), int(size)
 
     def lookup(self, names: Sequence[tuple[bytes, int]]) -> I4:
         """Slots by name and version; 0 if there is none."""
@@ -129,12 +140,12 @@ class Maker:
         symbols = self._columns(Symbols, memory, live, left_out=(Aux.GOTYPE,))
         relocs = [(int(row_of_slot[s.id]), *r) for s in live for r in s.relocs]
         auxes = [(int(row_of_slot[s.id]), *a) for s in live for a in s.kept((Aux.GOTYPE,))]
+        where = memory, self._objects(memory), slots
         program = MadeProgram(
-            memory,
-            self._objects(memory),
-            slots,
-            self._raw_relocs(),
-            self._raw_auxes(),
+            *where,
+            relocations(*where),
+            auxiliaries(*where),
+            Contents(*where),
             RELEASES[self.release],
             {(s.name.encode(), s.version): s.id for s in self.symbols if s.name},
         )
@@ -154,6 +165,7 @@ class Maker:
         known = {
             "canon": np.array([s.id for s in rows], np.int32),
             "slot": np.array([s.id for s in rows], np.int32),
+            "definition": np.array([s.id for s in rows], np.int32),
             "object": np.array([s.object for s in rows], np.int32),
             "name_offset": np.array([memory.add(n, 1) for n in names], np.int64),
             "name_size": np.array([len(n) for n in names], np.uint32),
@@ -184,6 +196,7 @@ class Maker:
             blocks[row, : goobj.FILE + 1] = base[row]
             blocks[row, goobj.FILE + 1 :] = base[row] + table.nbytes
             blocks[row, goobj.END] += len(text)
+        with_blocks(blocks, self._records(memory))
         flags = [goobj.OBJ_FROM_ASSEMBLY if row in self.assembly else 0 for row in range(len(base))]
         return Objects(
             base=base,
@@ -192,25 +205,23 @@ class Maker:
             package=[f"package{row}" for row in range(len(base))],
             file=[f"package{row}.a(_go_.o)" for row in range(len(base))],
             library=np.arange(len(base), dtype=np.int32),
+            first=np.zeros(len(base), np.int32),
+            definitions=np.full(len(base), len(self.symbols), np.uint32),
         )
 
-    def _raw_relocs(self) -> RawRelocs:
-        rows = np.array([r for s in self.symbols for r in s.relocs], np.int64).reshape(-1, 5)
-        offset, size, kind, addend, target = rows.T
-        nothing = np.zeros(len(rows), np.uint32)
-        return RawRelocs(
-            offset.astype(np.int32),
-            size.astype(np.uint8),
-            kind.astype(np.uint16),
-            addend,
-            nothing,
-            target.astype(np.uint32),
+    def _records(self, memory: Memory) -> dict[int, int]:
+        """Blocks with the records of all slots, for all objects alike."""
+        return put_blocks(
+            memory,
+            [
+                Definition(
+                    [(*r[:4], 0, r[4]) for r in s.relocs],
+                    [(a, 0, i) for a, i in s.auxes],
+                    s.content,
+                )
+                for s in self.symbols
+            ],
         )
-
-    def _raw_auxes(self) -> RawAuxes:
-        rows = np.array([a for s in self.symbols for a in s.auxes], np.int64).reshape(-1, 2)
-        nothing = np.zeros(len(rows), np.uint32)
-        return RawAuxes(rows[:, 0].astype(np.uint8), nothing, rows[:, 1].astype(np.uint32))
 
 
 def _relocs(rows: list[tuple[int, int, int, int, int, int]], row_of_slot: I4) -> Relocs:

@@ -21,12 +21,11 @@ def live(program: Program, reach: Reach) -> tuple[list[int], list[Any], list[Any
     relocs, auxes = [], []
     for row, slot in enumerate(order):
         for r in references(program, slot):
-            size = int(program.relocs.size[r.row])
             kind, weak = r.type & ~Reloc.WEAK, bool(r.type & Reloc.WEAK)
-            if size == 0 and kind != Reloc.CALLIND:
+            if r.size == 0 and kind != Reloc.CALLIND:
                 continue
             to = reach.map_init_noop if r.row in reach.pruned_calls else r.target
-            relocs.append((row, r.offset, size, kind, weak, r.addend, row_of.get(to, UNREACHED)))
+            relocs.append((row, r.offset, r.size, kind, weak, r.addend, row_of.get(to, UNREACHED)))
         for kind, to in auxiliaries(program, slot):
             if kind != Aux.GOTYPE and kind not in DWARF:
                 auxes.append((row, kind, row_of[to]))

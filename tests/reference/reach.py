@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pielink.formats import goobj
 from pielink.program import Program
 from pielink.tables import (
     FLAG2_ITAB,
@@ -21,21 +22,24 @@ from pielink.tables import (
     Reloc,
 )
 
+from .records import AUX, RELOC, records
+
 DWARF = {Aux.DWARF_INFO, Aux.DWARF_LOC, Aux.DWARF_RANGES, Aux.DWARF_LINES}
 
 
 class Reference(NamedTuple):
     """One relocation."""
 
-    row: int  # in RawRelocs
+    row: int  # in Program.relocs
     type: int
     offset: int
+    size: int
     addend: int
     target: int
 
 
 class Reached(NamedTuple):
-    """Slots, and rows of RawRelocs."""
+    """Slots, and rows of Program.relocs."""
 
     live: set[int]
     used_in_iface: set[int]
@@ -44,27 +48,26 @@ class Reached(NamedTuple):
 
 def references(program: Program, slot: int) -> list[Reference]:
     """The relocations of one slot."""
-    start, count = int(program.slots.reloc_start[slot]), int(program.slots.reloc_count[slot])
-    relocs = program.relocs
-    found = []
-    for row in range(start, start + count):
-        target = _resolve(program, slot, relocs.package[row], relocs.symbol[row])
-        values = (relocs.type[row], relocs.offset[row], relocs.addend[row])
-        found.append(Reference(row, *map(int, values), target))
-    return found
+    return [
+        Reference(row, kind, offset, size, addend, _resolve(program, slot, package, symbol))
+        for row, (offset, size, kind, addend, package, symbol) in records(
+            program, slot, goobj.RELOCIDX, RELOC
+        )
+    ]
 
 
 def auxiliaries(program: Program, slot: int) -> Iterator[tuple[int, int]]:
     """(kind, slot) of the auxiliary symbols of one slot."""
-    start, count = int(program.slots.aux_start[slot]), int(program.slots.aux_count[slot])
-    for row in range(start, start + count):
-        auxes = program.auxes
-        target = _resolve(program, slot, auxes.package[row], auxes.symbol[row])
-        yield int(auxes.type[row]), target
+    for _, (kind, package, symbol) in records(program, slot, goobj.AUXIDX, AUX):
+        yield kind, _resolve(program, slot, package, symbol)
 
 
-def _resolve(program: Program, slot: int, package: np.uint32, symbol: np.uint32) -> int:
-    where = program.slots.object[slot : slot + 1], np.array([package]), np.array([symbol])
+def _resolve(program: Program, slot: int, package: int, symbol: int) -> int:
+    where = (
+        program.slots.object[slot : slot + 1],
+        np.array([package], np.uint32),
+        np.array([symbol], np.uint32),
+    )
     return int(program.resolve(*where)[0])
 
 

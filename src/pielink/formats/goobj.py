@@ -26,13 +26,13 @@ Source: cmd/internal/goobj/objfile.go of Go 1.26 and 1.27 (the format is the sam
 
 from __future__ import annotations
 
+import itertools
 import json
+import struct
 from typing import NamedTuple
 
 import numpy as np
 
-from pielink.arrays import differences
-from pielink.arraytypes import I8, U1, U4
 from pielink.errors import FormatError
 
 MAGIC = b"\0go120ld"
@@ -66,19 +66,16 @@ RELOC = np.dtype(
 AUX = np.dtype([("type", "u1"), ("package", "<u4"), ("symbol", "<u4")])
 REF_FLAGS = np.dtype([("package", "<u4"), ("symbol", "<u4"), ("flags", "u1"), ("flags2", "u1")])
 STRING = np.dtype([("size", "<u4"), ("offset", "<u4")])
-AUTOLIB = np.dtype([("size", "<u4"), ("offset", "<u4"), ("fingerprint", "V8")])
 
 AUTOLIB_BLOCK, PKGIDX, FILE, SYMDEF, HASHED64DEF, HASHEDDEF, NONPKGDEF, NONPKGREF = range(8)
 REFFLAGS, HASH64, HASH, RELOCIDX, AUXIDX, DATAIDX, RELOC_BLOCK, AUX_BLOCK = range(8, 16)
 DATA, REFNAME, END = range(16, 19)
+INDEXED = {RELOCIDX: RELOC_BLOCK, AUXIDX: AUX_BLOCK, DATAIDX: DATA}  # what indexes what
 # Bytes per entry of each block, END excluded.
-ENTRY_SIZE = np.array([16, 8, 8, 21, 21, 21, 21, 21, 10, 8, 16, 4, 4, 4, 23, 9, 1, 16])
+ENTRY_SIZE = (16, 8, 8, 21, 21, 21, 21, 21, 10, 8, 16, 4, 4, 4, 23, 9, 1, 16)
 SHARING = 4  # compilers store each string once; a name may serve for two ABIs
-HEADER_SIZE = 8 + 8 + 4 + 4 * 19
-_HEADER = np.dtype(
-    [("magic", "V8"), ("fingerprint", "V8"), ("flags", "<u4"), ("offsets", "<u4", 19)]
-)
-
+_HEADER = struct.Struct("<8s8sI19I")  # magic, fingerprint, flags, offsets
+_AUTOLIB, _STRING = struct.Struct("<II8s"), struct.Struct("<II")
 
 # What else files begin with -> what to do about it.
 _STRANGERS = {
@@ -100,14 +97,14 @@ class TextHeader(NamedTuple):
 
 
 class GoObject(NamedTuple):
-    """One object proper, checked: every block lies inside the file."""
+    """One object proper, its outline checked: every block lies inside the file."""
 
     name: str  # "archive(member)"
     base: int  # offset of the magic in the flat memory
     flags: int  # OBJ_*
     fingerprint: bytes  # 8 bytes; zeros in objects of the assembler
-    blocks: I8  # offsets in the flat memory, shape (19,)
-    counts: I8  # entries per block, shape (18,)
+    blocks: list[int]  # offsets in the flat memory of the 19 blocks
+    counts: list[int]  # entries per block, END excluded
 
 
 def read_text_header(view: memoryview, start: int, end: int, name: str) -> TextHeader:
@@ -181,37 +178,32 @@ def _are_words(values: object) -> bool:
     return True
 
 
-def read_object(memory: U1, view: memoryview, base: int, end: int, name: str) -> GoObject:
-    """Check the object proper at memory[base:end] and return where its blocks are.
+def read_object(view: memoryview, base: int, end: int, name: str) -> GoObject:
+    """Check the outline of the object proper at view[base:end] and return where its blocks are.
 
-    Raises FormatError for a wrong magic, blocks out of order or bounds, and index blocks that
-    do not ascend or point outside of what they index.
+    Raises FormatError for a wrong magic, blocks out of order or bounds, and blocks that are too
+    short for what they belong to. The records in the blocks are not looked at.
     """
-    if end - base < HEADER_SIZE:
+    if end - base < _HEADER.size:
         raise FormatError("truncated object file: its header is cut off; compile it anew", name)
-    if (magic := bytes(view[base : base + 8])) != MAGIC:
+    magic, fingerprint, flags, *offsets = _HEADER.unpack_from(view, base)
+    if magic != MAGIC:
         raise FormatError(
             f"wrong magic {magic!r}, not {MAGIC!r}: damaged, or of another Go release; "
             "compile it anew",
             name,
         )
-    header = np.frombuffer(view, _HEADER, 1, base)[0]
-    offsets = header["offsets"].astype(np.int64)
-    sizes = differences(offsets)
-    if offsets[0] < HEADER_SIZE or sizes.min() < 0 or offsets[END] > end - base:
+    if offsets[0] < _HEADER.size or offsets[END] > end - base or offsets != sorted(offsets):
         raise malformed("a block lies outside of the file", name)
-    if (sizes % ENTRY_SIZE).any():
+    sizes = [stop - start for start, stop in itertools.pairwise(offsets)]
+    if any(map(int.__mod__, sizes, ENTRY_SIZE)):
         raise malformed("a block's size is no multiple of its entries", name)
-    found = GoObject(
-        name,
-        base,
-        int(header["flags"]),
-        header["fingerprint"].tobytes(),
-        offsets + base,
-        sizes // ENTRY_SIZE,
-    )
-    _check_indices(found, view)
-    return found
+    counts = list(map(int.__floordiv__, sizes, ENTRY_SIZE))
+    if min(counts[index] for index in INDEXED) <= sum(counts[SYMDEF : NONPKGDEF + 1]):
+        raise malformed("an index block is too short", name)
+    if counts[HASH64] < counts[HASHED64DEF] or counts[HASH] < counts[HASHEDDEF]:
+        raise malformed("content hashes are missing", name)
+    return GoObject(name, base, flags, fingerprint, [base + o for o in offsets], counts)
 
 
 def malformed(what: str, name: str) -> FormatError:
@@ -219,49 +211,32 @@ def malformed(what: str, name: str) -> FormatError:
     return FormatError(f"malformed object: {what}; compile the package anew", name)
 
 
-def _check_indices(found: GoObject, view: memoryview) -> None:
-    counts = found.counts
-    defined = int(counts[SYMDEF : NONPKGDEF + 1].sum())
-    for index, target in ((RELOCIDX, RELOC_BLOCK), (AUXIDX, AUX_BLOCK), (DATAIDX, DATA)):
-        if counts[index] < defined + 1:
-            raise malformed("an index block is too short", found.name)
-        values = np.frombuffer(view, "<u4", defined + 1, int(found.blocks[index]))
-        if (values[1:] < values[:-1]).any() or values[-1] > counts[target]:
-            raise malformed("an index block is out of bounds", found.name)
-    if counts[HASH64] < counts[HASHED64DEF] or counts[HASH] < counts[HASHEDDEF]:
-        raise malformed("content hashes are missing", found.name)
-    symbols = np.frombuffer(
-        view, SYMBOL, defined + int(counts[NONPKGREF]), int(found.blocks[SYMDEF])
-    )
-    ends = symbols["name_offset"].astype(np.int64) + symbols["name_size"]
-    if len(ends) and int(ends.max()) > found.blocks[END] - found.base:
-        raise malformed("a symbol's name lies outside of the file", found.name)
-    _check_sharing(symbols["name_size"], found)
-    for block, dtype in ((AUTOLIB_BLOCK, AUTOLIB), (PKGIDX, STRING), (FILE, STRING)):
-        rows = np.frombuffer(view, dtype, int(counts[block]), int(found.blocks[block]))
-        _check_sharing(rows["size"], found)
+def check_sharing(total: int, found: GoObject) -> None:
+    """Strings that share their bytes would make a small file stand for a huge one.
 
-
-def _check_sharing(sizes: U4, found: GoObject) -> None:
-    """Strings that share their bytes would make a small file stand for a huge one."""
-    if int(sizes.sum(dtype=np.int64)) > SHARING * int(found.blocks[END] - found.base):
+    `total` is the size of all strings of one kind. Raises FormatError if it is too large.
+    """
+    if total > SHARING * (found.blocks[END] - found.base):
         raise malformed("its strings are larger than the file", found.name)
 
 
 def strings(found: GoObject, view: memoryview, block: int) -> list[bytes]:
     """The strings of the PkgIdx or File block. Raises FormatError if one is out of bounds."""
-    rows = np.frombuffer(view, STRING, int(found.counts[block]), int(found.blocks[block]))
-    return [_string(found, view, size, offset) for size, offset in rows.tolist()]
+    rows = list(_STRING.iter_unpack(view[found.blocks[block] : found.blocks[block + 1]]))
+    check_sharing(sum(size for size, _ in rows), found)
+    return [_string(found, view, size, offset) for size, offset in rows]
 
 
 def autolib(found: GoObject, view: memoryview) -> list[tuple[str, bytes]]:
-    """(import path, fingerprint) of the packages that the object imports, in order."""
-    rows = np.frombuffer(
-        view, AUTOLIB, int(found.counts[AUTOLIB_BLOCK]), int(found.blocks[AUTOLIB_BLOCK])
-    )
+    """(import path, fingerprint) of the packages that the object imports, in order.
+
+    Raises FormatError if a path is out of bounds.
+    """
+    rows = list(_AUTOLIB.iter_unpack(view[found.blocks[AUTOLIB_BLOCK] : found.blocks[PKGIDX]]))
+    check_sharing(sum(size for size, _, _ in rows), found)
     return [
         (_string(found, view, size, offset).decode("utf-8", "replace"), fingerprint)
-        for size, offset, fingerprint in rows.tolist()
+        for size, offset, fingerprint in rows
     ]
 
 

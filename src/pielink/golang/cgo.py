@@ -108,7 +108,7 @@ def _set_kinds(program: Program, cgo: Cgo) -> None:
     slots = program.slots
     declared = np.array(sorted({*cgo.imports, *cgo.static_imports} - {0}), np.int32)
     slots.kind[declared] = Kind.UNDEFINED
-    slots.size[declared] = slots.data_size[declared] = 0
+    slots.size[declared] = slots.definition[declared] = 0
     slots.kind[list(cgo.imports)] = Kind.DYNIMPORT
 
 

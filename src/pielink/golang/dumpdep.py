@@ -15,14 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pielink.arrays import ranges
 from pielink.arraytypes import NDArray
-from pielink.formats import goobj
 from pielink.golang import typedata
 from pielink.golang.inittasks import MAIN_LIST, RUNTIME_LIST, InitTasks
-from pielink.program import SELF_ROW, Program
+from pielink.program import Program
+from pielink.records import Records
 from pielink.tables import (
-    BLOCK_NONPKG_REF,
     FLAG2_ITAB,
     FLAG_GO_TYPE,
     FLAG_REFLECT_METHOD,
@@ -54,7 +52,7 @@ class _Method(NamedTuple):
 
 
 class _References:
-    """What symbols refer to, read from the objects themselves: that of DWARF symbols counts too."""
+    """What symbols refer to, each read once."""
 
     def __init__(self, program: Program, tasks: InitTasks) -> None:
         self.program = program
@@ -84,34 +82,22 @@ class _References:
         """Get to know these symbols."""
         for slot in slots.tolist():
             self.known[slot] = [], []
-        entry = self.program.slots.definition[slots]
-        defined = (self.program.slots.block[entry] != BLOCK_NONPKG_REF) & (entry > 0)
-        slots, entry = slots[defined], entry[defined]
-        owner, relocs, target = self._records(entry, goobj.RELOCIDX, goobj.RELOC_BLOCK, goobj.RELOC)
+        owner, relocs, target = self._records(slots, self.program.relocs)
         columns = (relocs[name].tolist() for name in ("type", "offset", "addend"))
         references = map(_Reference, *columns, target)
         for slot, reference in zip(slots[owner].tolist(), references, strict=True):
             self.known[slot][0].append(reference)
-        owner, auxes, target = self._records(entry, goobj.AUXIDX, goobj.AUX_BLOCK, goobj.AUX)
+        owner, auxes, target = self._records(slots, self.program.auxes)
         kinds = auxes["type"].tolist()
         for slot, kind, aux in zip(slots[owner].tolist(), kinds, target, strict=True):
             if kind != Aux.GOTYPE:
                 self.known[slot][1].append(aux)
 
-    def _records(
-        self, entry: I4, index: int, block: int, dtype: np.dtype[np.void]
-    ) -> tuple[I4, NDArray[np.void], list[int]]:
-        """Records of one block: which of `entry` each belongs to, itself, the slot it refers to."""
-        program, data = self.program, self.program.memory.bytes
-        row = program.slots.own_object[entry]
-        number = entry - program.packages.first[program.packages.start[row] + SELF_ROW]
-        place = program.objects.blocks[row, index] + 4 * number.astype(np.int64)
-        words = np.ndarray((len(data) - 3,), "<u4", data, strides=(1,))
-        start, end = words[place].astype(np.int64), words[place + 4].astype(np.int64)
-        at, owner = ranges(start, end - start)
-        at = program.objects.blocks[row[owner], block] + at * dtype.itemsize
-        records = np.ndarray((len(data) - dtype.itemsize + 1,), dtype, data, strides=(1,))[at]
-        target = program.resolve(row[owner], records["package"], records["symbol"])
+    def _records(self, slots: I4, table: Records) -> tuple[I4, NDArray[np.void], list[int]]:
+        """Records: which of `slots` each belongs to, itself, the slot it refers to."""
+        rows, owner = table.rows(slots)
+        records = table.at(rows)
+        target = self.program.targets(self.program.slots.object[slots].take(owner), records)
         return owner, records, target.tolist()
 
     def at(self, slot: int, offset: int) -> int:
@@ -208,9 +194,7 @@ class DependencyDump:
             self.called.add((name, self.references.at(target, reference.addend + 4)))
             return True
         if reference.type == Reloc.USENAMEDMETHOD:
-            slots = self.program.slots
-            data = int(slots.data_offset[target]), int(slots.data_size[target])
-            self.called_names.add(self.program.memory.get(*data))
+            self.called_names.add(self.program.memory.get(*self.program.content(target)))
             return True
         return reference.type in (Reloc.USETYPE, self.program.release.reloc_initorder)
 

@@ -173,18 +173,16 @@ def ids_and_lines(program: Program, slots: I4) -> tuple[U1, U4]:
 
     Raises FormatError if one has no FuncInfo, which every inlined function must have.
     """
-    table = program.slots
-    index, owner = ranges(table.aux_start[slots], table.aux_count[slots])
-    hit = np.flatnonzero(program.auxes.type[index] == Aux.FUNCINFO)
-    row, owner = index[hit], owner[hit]
+    rows, owner = program.auxes.rows(slots)
+    records = program.auxes.at(rows)
+    hit = np.flatnonzero(records["type"] == Aux.FUNCINFO)
+    owner = owner[hit]
     info = np.zeros(len(slots), np.int32)
-    info[owner] = program.resolve(
-        table.object[slots[owner]], program.auxes.package[row], program.auxes.symbol[row]
-    )
-    missing = (info == 0) | (table.data_size[info] < SMALLEST)
+    info[owner] = program.targets(program.slots.object[slots[owner]], records[hit])
+    start, size = program.contents.of(info)
+    missing = (info == 0) | (size < SMALLEST)
     if missing.any():
         raise malformed(program, int(slots[np.argmax(missing)]), "is inlined but has no FuncInfo")
-    start = table.data_offset[info]
     words = windows(program.memory.bytes, "<u4")
     return program.memory.bytes[start + ID_OFFSET], words[start + LINE_OFFSET]
 

@@ -64,13 +64,13 @@ def gc_program(program: Program, symbols: Symbols, rows: I4, offset: I8, size: i
 
 def _types(program: Program, symbols: Symbols, rows: I4) -> I4:
     """The slot of each variable's type."""
-    slots, auxes = program.slots, program.auxes
     slot = symbols.slot[rows]
-    index, owner = ranges(slots.aux_start[slot], slots.aux_count[slot])
-    hit = np.flatnonzero(auxes.type[index] == Aux.GOTYPE)[::-1]
-    row, owner = index[hit], owner[hit]
+    at, owner = program.auxes.rows(slot)
+    records = program.auxes.at(at)
+    hit = np.flatnonzero(records["type"] == Aux.GOTYPE)[::-1]
+    owner = owner[hit]
     types = np.zeros(len(rows), np.int32)
-    types[owner] = program.resolve(slots.object[slot[owner]], auxes.package[row], auxes.symbol[row])
+    types[owner] = program.targets(program.slots.object[slot[owner]], records[hit])
     problems = Problems()
     for row in rows[types == 0].tolist():
         message = f"missing Go type information for a global symbol of {symbols.size[row]} bytes"
@@ -119,21 +119,22 @@ class _Walk:
 
     def _masks(self, offset: I8, back: I8, unique: I4, chosen: Bool) -> None:
         """Types with a mask: a pointer for each bit that is set."""
-        slots, memory = self.program.slots, self.program.memory.bytes
+        memory, contents = self.program.memory.bytes, self.program.contents
         group, item = _pick(chosen, back)
         types = unique[chosen]
-        flags = memory[slots.data_offset[types] + typedata.FLAGS_OFFSET]
+        flags = memory[contents.of(types)[0] + typedata.FLAGS_OFFSET]
         if (flags & GC_MASK_ON_DEMAND).any():
             raise self._malformed(types[np.argmax(flags & GC_MASK_ON_DEMAND)], "has no GC mask")
         words = self._word(types, POINTER_BYTES) // WORD
         mask = typedata.relocation_target(self.program, types, np.full(len(types), GC_MASK))
-        short = slots.data_size[mask] * 8 < words
+        start, size = contents.of(mask)
+        short = size * 8 < words
         if short.any():
             raise self._malformed(types[np.argmax(short)], "has a GC mask that is cut short")
         if int(words[group].sum()) > self.size // WORD:
             raise self._malformed(types[0], "has fields that overlap")
         bit, owner = ranges(np.zeros(len(group), np.int64), words[group])
-        byte = memory[slots.data_offset[mask][group][owner] + bit // 8]
+        byte = memory[start[group][owner] + bit // 8]
         is_set = (byte >> (bit % 8).astype(np.uint8)) & 1 != 0
         self.pointers.append((offset[item][owner] // WORD + bit)[is_set])
 
@@ -157,15 +158,15 @@ class _Walk:
 
     def _structs(self, offset: I8, back: I8, unique: I4, chosen: Bool) -> tuple[I8, I4]:
         """The fields with pointers."""
-        slots = self.program.slots
         group, item = _pick(chosen, back)
         types = unique[chosen]
         self._require_size(types, np.full(len(types), STRUCT_FIELDS))
         count = self._word(types, STRUCT_FIELD_COUNT)
-        flags = self.program.memory.bytes[slots.data_offset[types] + typedata.FLAGS_OFFSET]
+        start, size = self.program.contents.of(types)
+        flags = self.program.memory.bytes[start + typedata.FLAGS_OFFSET]
         is_uncommon = (flags & typedata.FLAG_UNCOMMON).astype(np.int64)
         first = STRUCT_FIELDS + typedata.UNCOMMON_SIZE * is_uncommon
-        room = (slots.data_size[types] - first) // FIELD_SIZE
+        room = (size - first) // FIELD_SIZE
         unfit = (count < 0) | (count > room)
         if unfit.any():
             raise self._malformed(types[np.argmax(unfit)], "has fields outside of the descriptor")
@@ -185,11 +186,11 @@ class _Walk:
     def _word(self, slots: I4, at: I8 | int) -> I8:
         """The 8-byte number `at` bytes into each descriptor, whose size has been checked."""
         words = windows(self.program.memory.bytes, "<i8")
-        found: I8 = words[self.program.slots.data_offset[slots] + at]
+        found: I8 = words[self.program.contents.of(slots)[0] + at]
         return found
 
     def _require_size(self, slots: I4, size: I8) -> None:
-        short = self.program.slots.data_size[slots] < size
+        short = self.program.contents.of(slots)[1] < size
         if short.any():
             raise self._malformed(slots[np.argmax(short)], "is a type that is cut short")
 

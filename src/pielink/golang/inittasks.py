@@ -19,7 +19,7 @@ from heapq import heappop, heappush
 
 import numpy as np
 
-from pielink.arrays import distinct, ranges
+from pielink.arrays import distinct
 from pielink.errors import LinkError, Problem
 from pielink.program import Program
 from pielink.record import record
@@ -81,15 +81,16 @@ def _list(name: str, tasks: I4, row_of_slot: I4) -> NewSymbol:
 
 def _edges(program: Program, roots: I4) -> dict[int, list[int]]:
     """Record -> the records it waits for, for all records that the roots lead to."""
-    table, relocs = program.slots, program.relocs
+    relocs = program.relocs
     edges: dict[int, list[int]] = {}
     level = distinct(roots)
     while len(level):
         edges |= {slot: [] for slot in level.tolist()}
-        index, owner = ranges(table.reloc_start[level], table.reloc_count[level])
-        ordering = relocs.type[index] == program.release.reloc_initorder
-        row, source = index[ordering], level[owner[ordering]]
-        target = program.resolve(table.object[source], relocs.package[row], relocs.symbol[row])
+        rows, owner = relocs.rows(level)
+        records = relocs.at(rows)
+        ordering = records["type"] == program.release.reloc_initorder
+        source = level[owner[ordering]]
+        target = program.targets(program.slots.object[source], records[ordering])
         for waiting, first in zip(source.tolist(), target.tolist(), strict=True):
             edges[waiting].append(first)
         level = np.array([s for s in distinct(target).tolist() if s not in edges], np.int32)

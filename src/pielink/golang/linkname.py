@@ -29,7 +29,9 @@ def check_linknames(program: Program, problems: Problems) -> None:
     pulled = marked | assembly if release.flag2_linkname_std else marked
     named = (slots.name_size > 0) & (slots.version != STATIC)
     references = named & (slots.block == BLOCK_NONPKG_REF) & pulled
-    variables = named & (slots.block == BLOCK_NONPKG_DEF) & marked & (slots.data_size == 0)
+    variables = named & (slots.block == BLOCK_NONPKG_DEF) & marked
+    filled = np.flatnonzero(variables).astype(np.int32)
+    variables[filled] = program.contents.of(filled)[1] == 0
     for slot in np.flatnonzero(references | variables).tolist():
         name = program.name(slot)
         if variables[slot] and b"." not in name:

@@ -159,10 +159,11 @@ def _words(part: Field, size: int, numbers: Mapping[str, int]) -> bytes:
 def _type_size(program: Program) -> int:
     """Bytes of a moduledata, from its type descriptor."""
     slot = int(program.lookup([(TYPE_NAME, 0)])[0])
-    if not slot or program.slots.data_size[slot] < WORD:
+    place, size = program.content(slot)
+    if size < WORD:
         name = TYPE_NAME.decode()
         raise LinkError([Problem(f"{name}: type descriptor is missing", symbol=NAME)])
-    return int.from_bytes(program.memory.get(int(program.slots.data_offset[slot]), WORD), "little")
+    return int.from_bytes(program.memory.get(place, WORD), "little")
 
 
 def text_section_map(text_row: int, text_size: int) -> NewSymbol:

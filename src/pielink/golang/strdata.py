@@ -75,13 +75,10 @@ def define_strings(builder: SymbolBuilder, values: dict[str, str]) -> None:
 
 def _type_name(program: Program, slot: int) -> bytes:
     """The name of a variable's type symbol; empty if there is no such variable or type."""
-    slots, auxes = program.slots, program.auxes
-    start, count = int(slots.aux_start[slot]), int(slots.aux_count[slot])
-    for row in range(start, start + count):
-        if auxes.type[row] == Aux.GOTYPE:
-            reference = np.array([auxes.package[row]]), np.array([auxes.symbol[row]])
-            return program.name(int(program.resolve(slots.object[[slot]], *reference)[0]))
-    return b""
+    records = program.auxes.at(program.auxes.rows(np.array([slot], np.int32))[0])
+    records = records[records["type"] == Aux.GOTYPE]
+    types = program.targets(program.slots.object[[slot] * len(records)], records).tolist()
+    return program.name(types[0]) if types else b""
 
 
 def _variable(builder: SymbolBuilder, name: str, row: int, length: int, target: int) -> NewSymbol:

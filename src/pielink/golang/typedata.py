@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from pielink.arrays import ranges
 from pielink.errors import FormatError
 from pielink.program import Program
 from pielink.tables import I4, I8, U1, Bool
@@ -48,34 +47,32 @@ MAP_SIZE = {"1.26": 64, "1.27": 88}
 def relocation_target(program: Program, slots: I4, offsets: I8, guess: I8 | None = None) -> I4:
     """The symbol that each slot's relocation at that offset refers to; 0 if there is none.
 
-    If several relocations are at the offset, the first one counts. `guess` gives rows of RawRelocs
-    where they are likely to be: those that are there and belong to the slot need no search.
+    If several relocations are at the offset, the first one counts. `guess` gives rows of
+    Program.relocs where they are likely to be: those that belong to the slot need no search.
     """
-    table, relocs = program.slots, program.relocs
+    relocs = program.relocs
     row = np.full(len(slots), -1, np.int64)
     if guess is not None:
-        place = guess - table.reloc_start[slots]
-        own = np.flatnonzero((place >= 0) & (place < table.reloc_count[slots]))
-        own = own[relocs.offset[guess[own]] == offsets[own]]
+        start, stop = relocs.spans(slots)
+        own = np.flatnonzero((guess >= start) & (guess < stop))
+        own = own[relocs.at(guess[own])["offset"] == offsets[own]]
         row[own] = guess[own]
     rest = np.flatnonzero(row < 0)
-    index, owner = ranges(table.reloc_start[slots[rest]], table.reloc_count[slots[rest]])
-    hit = np.flatnonzero(relocs.offset[index] == offsets[rest[owner]])[::-1]
-    row[rest[owner[hit]]] = index[hit]
+    if len(rest):
+        searched, owner = relocs.rows(slots[rest])
+        hit = np.flatnonzero(relocs.at(searched)["offset"] == offsets[rest[owner]])[::-1]
+        row[rest[owner[hit]]] = searched[hit]
     found = np.zeros(len(slots), np.int32)
     there = np.flatnonzero(row >= 0)
-    row = row[there]
-    found[there] = program.resolve(
-        table.object[slots[there]], relocs.package[row], relocs.symbol[row]
-    )
+    found[there] = program.targets(program.slots.object[slots[there]], relocs.at(row[there]))
     return found
 
 
 def kinds(program: Program, slots: I4) -> U1:
     """The kind of each descriptor; FormatError if one is shorter than the common part."""
-    table = program.slots
-    _require(program, slots, table.data_size[slots] >= COMMON_SIZE, "is no type descriptor")
-    return program.memory.bytes[table.data_offset[slots] + KIND_OFFSET]
+    data, size = program.contents.of(slots)
+    _require(program, slots, size >= COMMON_SIZE, "is no type descriptor")
+    return program.memory.bytes[data + KIND_OFFSET]
 
 
 def methods(program: Program, slots: I4) -> tuple[I8, I8]:
@@ -83,7 +80,7 @@ def methods(program: Program, slots: I4) -> tuple[I8, I8]:
 
     FormatError if a descriptor has no uncommon type or its records do not fit.
     """
-    data, size = program.slots.data_offset[slots], program.slots.data_size[slots]
+    data, size = program.contents.of(slots)
     sizes = np.full(256, COMMON_SIZE, np.int64)
     for kind, extra in (*KIND_SIZE.items(), (MAP, MAP_SIZE[program.release.name])):
         sizes[kind] += extra
@@ -109,9 +106,9 @@ def texts(program: Program, slots: I4) -> tuple[I8, I8]:
 
     FormatError if one is cut short. Slot 0 has the empty name.
     """
-    table, memory = program.slots, program.memory.bytes
-    start = table.data_offset[slots]
-    end = start + table.data_size[slots]
+    memory = program.memory.bytes
+    start, length = program.contents.of(slots)
+    end = start + length
     at, size = start + 1, np.zeros(len(slots), np.int64)
     going = np.flatnonzero(slots)
     for shift in range(0, 63, 7):  # a varint
@@ -131,7 +128,7 @@ def type_strings(program: Program, slots: I4) -> tuple[I8, I8]:
     """The string of each type descriptor, as reflection gives it; see `texts`."""
     offsets = np.full(len(slots), NAME_OFFSET, np.int64)
     start, size = texts(program, relocation_target(program, slots, offsets))
-    flags = program.memory.bytes[program.slots.data_offset[slots] + FLAGS_OFFSET]
+    flags = program.memory.bytes[program.contents.of(slots)[0] + FLAGS_OFFSET]
     star = ((flags & FLAG_EXTRA_STAR) != 0) & (size > 0)
     return start + star, size - star
 

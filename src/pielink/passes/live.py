@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pielink.arrays import among, ranges
+from pielink.arrays import among
 from pielink.passes.reach import Reach
 from pielink.program import Program
 from pielink.tables import (
@@ -43,7 +43,7 @@ def live(program: Program, reach: Reach) -> tuple[Symbols, Relocs, Auxes, I4]:
     row_of_slot[slot] = np.arange(len(slot), dtype=np.int32)
     (relocs, reloc_count), (auxes, aux_count, columns) = together(
         lambda: _relocs(program, reach, slot, row_of_slot),
-        lambda: (*_auxes(program, slot, row_of_slot), _columns(program.slots, slot)),
+        lambda: (*_auxes(program, slot, row_of_slot), _columns(program, slot)),
     )
     symbols = Symbols(
         slot=slot,
@@ -64,25 +64,25 @@ def _in_go_order(slots: Slots, reach: Reach) -> I4:
     return np.concatenate([[0], keyed & 0xFFFFFFFF]).astype(np.int32)
 
 
-def _columns(slots: Slots, slot: I4) -> dict[str, Any]:
+def _columns(program: Program, slot: I4) -> dict[str, Any]:
     """The columns that symbols have of their slots."""
     same = (
         *("object", "name_offset", "name_size", "version", "kind", "flags", "flags2", "local"),
-        *("size", "align", "data_offset", "data_size"),
+        *("size", "align"),
     )
-    return {name: getattr(slots, name).take(slot) for name in same}
+    columns = {name: getattr(program.slots, name).take(slot) for name in same}
+    columns["data_offset"], columns["data_size"] = program.contents.of(slot)
+    return columns
 
 
 def _relocs(program: Program, reach: Reach, slot: I4, row_of_slot: I4) -> tuple[Relocs, I4]:
     """The relocations of these symbols, and how many each has."""
-    slots, raw = program.slots, program.relocs
-    index, owner = ranges(slots.reloc_start[slot], slots.reloc_count[slot])
-    size, type_ = raw.size.take(index), raw.type.take(index)
-    kept = np.flatnonzero((size != 0) | (type_ == Reloc.CALLIND))
-    index, owner = index.take(kept), owner.take(kept)
-    size, type_ = size.take(kept), type_.take(kept)
-    objects = slots.object.take(slot).take(owner)
-    resolved = program.resolve(objects, raw.package.take(index), raw.symbol.take(index))
+    index, owner = program.relocs.rows(slot)
+    records = program.relocs.at(index)
+    kept = np.flatnonzero((records["size"] != 0) | (records["type"] == Reloc.CALLIND))
+    index, owner, records = index.take(kept), owner.take(kept), records.take(kept)
+    type_ = np.ascontiguousarray(records["type"])
+    resolved = program.targets(program.slots.object.take(slot).take(owner), records)
     weak_calls = np.flatnonzero(type_ == Reloc.WEAK | Reloc.CALL)
     pruned = weak_calls[among(index[weak_calls], reach.pruned_calls)]
     resolved[pruned] = reach.map_init_noop
@@ -90,11 +90,11 @@ def _relocs(program: Program, reach: Reach, slot: I4, row_of_slot: I4) -> tuple[
     target[(target == NO_TARGET) & (resolved != 0)] = UNREACHED
     table = Relocs(
         owner=owner,
-        offset=raw.offset.take(index),
-        size=size,
+        offset=np.ascontiguousarray(records["offset"]),
+        size=np.ascontiguousarray(records["size"]),
         type=type_ & np.uint16(Reloc.WEAK - 1),
         weak=type_ >= Reloc.WEAK,
-        addend=raw.addend.take(index),
+        addend=np.ascontiguousarray(records["addend"]),
         target=target,
     )
     return table, np.bincount(owner, minlength=len(slot)).astype(np.int32)
@@ -102,15 +102,13 @@ def _relocs(program: Program, reach: Reach, slot: I4, row_of_slot: I4) -> tuple[
 
 def _auxes(program: Program, slot: I4, row_of_slot: I4) -> tuple[Auxes, I4]:
     """The auxiliary symbols of these symbols, and how many each has."""
-    slots, raw = program.slots, program.auxes
     wanted = np.ones(256, np.bool_)
     wanted[list(LEFT_OUT)] = False
-    holders = np.flatnonzero(slots.aux_count[slot]).astype(np.int32)
-    index, holder = ranges(slots.aux_start[slot[holders]], slots.aux_count[slot[holders]])
-    type_ = raw.type.take(index)
-    kept = np.flatnonzero(wanted.take(type_))
-    index, owner = index.take(kept), holders.take(holder.take(kept))
-    objects = slots.object.take(slot).take(owner)
-    resolved = program.resolve(objects, raw.package.take(index), raw.symbol.take(index))
-    table = Auxes(owner=owner, type=type_.take(kept), target=row_of_slot.take(resolved))
+    index, owner = program.auxes.rows(slot)
+    records = program.auxes.at(index)
+    kept = np.flatnonzero(wanted.take(records["type"]))
+    owner, records = owner.take(kept), records.take(kept)
+    resolved = program.targets(program.slots.object.take(slot).take(owner), records)
+    kinds = np.ascontiguousarray(records["type"])
+    table = Auxes(owner=owner, type=kinds, target=row_of_slot.take(resolved))
     return table, np.bincount(owner, minlength=len(slot)).astype(np.int32)

@@ -38,9 +38,9 @@ from pielink.arrays import (
     classes,
     differences,
     distinct,
-    ranges,
 )
 from pielink.errors import LinkError, Problem
+from pielink.formats.goobj import RELOC
 from pielink.golang import typedata
 from pielink.golang.inittasks import InitTasks, init_tasks
 from pielink.golang.release import Release
@@ -56,7 +56,6 @@ from pielink.tables import (
     I4,
     I8,
     U1,
-    U4,
     Aux,
     Bool,
     Reloc,
@@ -73,7 +72,7 @@ class Reach:
     reachable: Bool
     used_in_iface: Bool  # types that are converted to an interface, or reached from such
     tasks: InitTasks
-    pruned_calls: I8  # rows of RawRelocs, ascending: weak calls that go to `map_init_noop` instead
+    pruned_calls: I8  # rows of Program.relocs, ascending: weak calls, to go to `map_init_noop`
     pruned_callers: I4  # slots of the package initializers that make those calls
     map_init_noop: int  # slot; 0 if there are no pruned calls
 
@@ -196,12 +195,13 @@ class _Walk:
         if (flags & FLAG_REFLECT_METHOD).any():
             self.methods.by_reflection = True
         used = ((flags & FLAG_GO_TYPE) != 0) & self.used_in_iface[level]
-        row, owner = ranges(slots.reloc_start[level], slots.reloc_count[level])
-        action = self.action.take(self.program.relocs.type.take(row))
+        row, owner = self.program.relocs.rows(level)
+        records = self.program.relocs.at(row)
+        action = self.action.take(records["type"])
         follow = np.flatnonzero(action == Action.FOLLOW)
         owners = owner.take(follow)
         objects = slots.object.take(level).take(owners)
-        targets = self.program.resolve(objects, *self.reference(row.take(follow)))
+        targets = self.program.targets(objects, records.take(follow))
         found = [targets]
         if used.any():
             children = targets[used[owners]]
@@ -214,11 +214,11 @@ class _Walk:
 
     def follow_auxes(self, level: I4) -> list[I4]:
         """The auxiliary symbols of these symbols."""
-        slots, auxes = self.program.slots, self.program.auxes
-        row, owner = ranges(slots.aux_start[level], slots.aux_count[level])
-        kept = np.flatnonzero(self.follow_aux.take(auxes.type.take(row)))
-        row, objects = row.take(kept), slots.object.take(level).take(owner.take(kept))
-        return [self.program.resolve(objects, auxes.package.take(row), auxes.symbol.take(row))]
+        row, owner = self.program.auxes.rows(level)
+        records = self.program.auxes.at(row)
+        kept = np.flatnonzero(self.follow_aux.take(records["type"]))
+        objects = self.program.slots.object.take(level).take(owner.take(kept))
+        return [self.program.targets(objects, records.take(kept))]
 
     def markers(self, action: U1) -> list[tuple[I8, Action]]:
         """Where the markers among these actions are, kind by kind."""
@@ -228,12 +228,7 @@ class _Walk:
 
     def targets(self, row: I8, source: I4) -> I4:
         """What the relocations `row` of the symbols `source` refer to."""
-        return self.program.resolve(self.program.slots.object[source], *self.reference(row))
-
-    def reference(self, row: I8) -> tuple[U4, U4]:
-        """The (package, symbol) references of these relocations."""
-        relocs = self.program.relocs
-        return relocs.package.take(row), relocs.symbol.take(row)
+        return self.program.targets(self.program.slots.object[source], self.program.relocs.at(row))
 
     def marked(self, row: I8, source: I4) -> I4:
         """What these markers are about."""
@@ -276,7 +271,7 @@ class _Walk:
 
     def see_interface_calls(self, row: I8, source: I4) -> list[I4]:
         """USEIFACEMETHOD: a method of an interface type is called."""
-        self.methods.call(self.marked(row, source), self.program.relocs.addend[row])
+        self.methods.call(self.marked(row, source), self.program.relocs.at(row)["addend"])
         return []
 
     def see_named_calls(self, row: I8, source: I4) -> list[I4]:
@@ -287,7 +282,7 @@ class _Walk:
     def called_methods(self) -> list[I4]:
         """The types and functions of the methods that turned out to be callable."""
         row, source = self.methods.take_called()
-        return [self.targets(row + part, source) for part in range(3)]
+        return [self.targets(row + part * RELOC.itemsize, source) for part in range(3)]
 
 
 MARKER_RULES = {
@@ -311,7 +306,7 @@ class _Methods:
         self.number_of_name: dict[bytes, int] = {}
         self.number_of_symbol = np.full(len(program.slots.canon), -1, np.int32)  # by slot
         self.exported: list[bool] = []  # by number of name
-        self.waiting_row = np.empty(0, np.int64)  # rows in RawRelocs
+        self.waiting_row = np.empty(0, np.int64)  # rows in Program.relocs
         self.waiting_source = np.empty(0, np.int32)
         self.waiting_signature = np.empty(0, np.int64)
         self.fresh: list[tuple[I8, I4]] = []  # not yet among the waiting
@@ -324,7 +319,8 @@ class _Methods:
         broken = len(row) % 3 != 0
         if not broken:
             first, second, third = row[0::3], row[1::3], row[2::3]
-            broken = bool(((second != first + 1) | (third != first + 2)).any())
+            step = RELOC.itemsize
+            broken = bool(((second != first + step) | (third != second + step)).any())
             broken |= bool((source[0::3] != source[2::3]).any())
         if broken:
             raise typedata.malformed(
@@ -355,10 +351,9 @@ class _Methods:
 
     def call_by_name(self, slots: I4) -> None:
         """Note calls of the methods whose names are the contents of these symbols."""
-        table = self.program.slots
-        for slot in set(slots.tolist()):
-            start, size = int(table.data_offset[slot]), int(table.data_size[slot])
-            self.called_names.add(self.number(self.program.memory.get(start, size)))
+        start, size = self.program.contents.of(slots)
+        for place in set(zip(start.tolist(), size.tolist(), strict=True)):
+            self.called_names.add(self.number(self.program.memory.get(*place)))
 
     def take_called(self) -> tuple[I8, I4]:
         """Remove and return (first row, type) of the waiting methods that something can call."""
@@ -383,23 +378,24 @@ class _Methods:
         row = np.concatenate([rows for rows, _ in self.fresh])
         source = np.concatenate([sources for _, sources in self.fresh])
         self.fresh = []
-        self.check_records(row, source)
-        offset = self.program.relocs.offset[row].astype(np.int64)
-        names = typedata.relocation_target(self.program, source, offset - 4, guess=row - 1)
+        offset = self.program.relocs.at(row)["offset"].astype(np.int64)
+        self.check_records(offset, source)
+        before = row - RELOC.itemsize
+        names = typedata.relocation_target(self.program, source, offset - 4, guess=before)
         types = typedata.relocation_target(self.program, source, offset, guess=row)
         signature = self.signatures(names, types)
         self.waiting_row = np.concatenate([self.waiting_row, row])
         self.waiting_source = np.concatenate([self.waiting_source, source])
         self.waiting_signature = np.concatenate([self.waiting_signature, signature])
 
-    def check_records(self, row: I8, source: I4) -> None:
+    def check_records(self, offset: I8, source: I4) -> None:
         """Each type must have one method record per three relocations, where they point."""
         first = np.flatnonzero(differences(source, before=-1))
         count = differences(first, end=len(source))
         start, expected = typedata.methods(self.program, source[first])
-        place = np.arange(len(row)) - np.repeat(first, count)
+        place = np.arange(len(offset)) - np.repeat(first, count)
         wanted = np.repeat(start, count) + typedata.METHOD_SIZE * place + 4
-        wrong = np.repeat(count != expected, count) | (self.program.relocs.offset[row] != wanted)
+        wrong = np.repeat(count != expected, count) | (offset != wanted)
         if wrong.any():
             slot = int(source[np.argmax(wrong)])
             raise typedata.malformed(self.program, slot, "has methods that its relocations miss")
@@ -426,9 +422,10 @@ def _prune_map_inits(program: Program, walk: _Walk) -> tuple[I8, I4, int]:
     slots = program.slots
     candidates = (slots.flags2 & FLAG2_PKG_INIT) != 0
     inits = np.flatnonzero(candidates & walk.reachable).astype(np.int32)
-    inits = inits[slots.aux_count[inits] > 0]
-    row, owner = ranges(slots.reloc_start[inits], slots.reloc_count[inits])
-    weak = program.relocs.type[row] == Reloc.WEAK | Reloc.CALL
+    first, behind = program.auxes.spans(inits)
+    inits = inits[behind > first]
+    row, owner = program.relocs.rows(inits)
+    weak = program.relocs.at(row)["type"] == Reloc.WEAK | Reloc.CALL
     row, source = row[weak], inits[owner[weak]]
     target = walk.targets(row, source)
     unused = ~walk.reachable[target]

@@ -214,7 +214,7 @@ class _Reader:
         if not self.options.ignore_package_data:
             library.is_main |= header.is_main
             self.directives += (Directive(name, library.package, d) for d in header.cgo)
-        found = goobj.read_object(self.flat.bytes, view, header.end, offset + size, name)
+        found = goobj.read_object(view, header.end, offset + size, name)
         if found.flags & goobj.OBJ_UNLINKABLE:
             raise FormatError("unlinkable object: compile it with -p and the import path", name)
         self.objects.append(found)
@@ -225,6 +225,8 @@ class _Reader:
 
     def _check_header(self, line: str, name: str) -> None:
         """Every object must come from the same release, for this system and architecture."""
+        if line == self.header:
+            return
         words = line.split(" ")
         want = ["go", "object", "darwin", self.options.config.goarch]
         if words[:4] != want:
@@ -265,8 +267,10 @@ class _Reader:
 
     def _import(self, row: int, package: str, fingerprint: bytes) -> None:
         library = self.libraries[row]
-        package = posixpath.normpath(package)
         known = self.row_of_package.get(package)
+        if known is None:
+            package = posixpath.normpath(package)
+            known = self.row_of_package.get(package)
         if known is None:
             file = self._find(package)
             if file is None:

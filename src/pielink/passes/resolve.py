@@ -23,7 +23,7 @@ from pielink.formats import goobj
 from pielink.golang.prefix import path_to_prefix
 from pielink.names import NameIndex, hashes, keys
 from pielink.options import LinkOptions
-from pielink.passes.load import Loaded, load, read_auxes, read_relocs
+from pielink.passes.load import Loaded, load
 from pielink.passes.read import Inputs
 from pielink.program import (
     BUILTIN_ROW,
@@ -36,6 +36,7 @@ from pielink.program import (
     Program,
 )
 from pielink.record import fields
+from pielink.records import Contents, auxiliaries, relocations
 from pielink.tables import (
     BLOCK_DEF,
     BLOCK_HASHED,
@@ -52,8 +53,6 @@ from pielink.tables import (
     U8,
     Kind,
     Memory,
-    RawAuxes,
-    RawRelocs,
     Slots,
 )
 from pielink.together import together
@@ -63,7 +62,7 @@ _FILTER_BITS = 20
 _DEFINITION = [
     name
     for name in fields(Slots)
-    if name not in ("canon", "order", "own_kind", "own_object", "local", "used_in_iface")
+    if name not in ("canon", "order", "own_kind", "local", "used_in_iface")
 ]
 
 
@@ -74,7 +73,7 @@ def resolve(inputs: Inputs, options: LinkOptions) -> Program:
     """
     loaded = load(inputs)
     problems = Problems()
-    slots = loaded.slots
+    slots, where = loaded.slots, (inputs.memory, loaded.objects, loaded.slots)
 
     def merge_named() -> tuple[PackageTable, NameIndex]:
         packages = _package_table(inputs, loaded, problems)
@@ -83,15 +82,11 @@ def resolve(inputs: Inputs, options: LinkOptions) -> Program:
         problems.raise_if_any()
         return packages, _index(inputs.memory, slots, named)
 
-    def merge_hashed() -> tuple[RawRelocs, RawAuxes]:
-        _merge_hashed(inputs, loaded)
-        return read_relocs(inputs, loaded.relocs), read_auxes(inputs, loaded.auxes)
-
-    (packages, index), (relocs, auxes) = together(merge_named, merge_hashed)
+    (packages, index), _ = together(merge_named, lambda: _merge_hashed(inputs, loaded))
     builtins = inputs.release.builtins
     slots.canon[1 : 1 + len(builtins)] = slots.canon[index.lookup(builtins)]
     program = Program(
-        *(inputs.memory, loaded.objects, slots, relocs, auxes),
+        *(*where, relocations(*where), auxiliaries(*where), Contents(*where)),
         *(packages, index, inputs.release),
     )
     _spread_flags(inputs, loaded, program)
@@ -105,7 +100,7 @@ def _package_table(inputs: Inputs, loaded: Loaded, problems: Problems) -> Packag
     for row, package in enumerate(loaded.objects.package):
         first_object.setdefault(path_to_prefix(package).encode(), row)
     starts, firsts, counts = [0], [], []
-    first, symbols = loaded.first.tolist(), loaded.counts.tolist()
+    first, symbols = loaded.objects.first.tolist(), loaded.counts.tolist()
     builtins = len(inputs.release.builtins)
     for row in range(len(loaded.objects.base)):
         definitions, hashed64, hashed, named, references = symbols[row]
@@ -117,7 +112,8 @@ def _package_table(inputs: Inputs, loaded: Loaded, problems: Problems) -> Packag
         special[HASHED_ROW] = (base + definitions + hashed64, hashed)
         special[NONE_ROW] = (base + definitions + hashed64 + hashed, named + references)
         special[INVALID_ROW] = (0, 1)
-        rows = special + _imported(inputs, loaded, row, first_object, problems)
+        targets = _imported(inputs, loaded, row, first_object, problems)
+        rows = special + [(first[target], symbols[target][0]) for target in targets]
         firsts += [slot for slot, _ in rows]
         counts += [count for _, count in rows]
         starts.append(len(firsts))
@@ -128,8 +124,8 @@ def _package_table(inputs: Inputs, loaded: Loaded, problems: Problems) -> Packag
 
 def _imported(
     inputs: Inputs, loaded: Loaded, row: int, first_object: dict[bytes, int], problems: Problems
-) -> list[tuple[int, int]]:
-    """(first slot, count) of the packages that an object row names; its index 0 is invalid."""
+) -> list[int]:
+    """Object rows of the packages that an object row names; its index 0 is invalid."""
     if row == 0:
         return []
     found = []
@@ -139,7 +135,7 @@ def _imported(
             name = package.decode("utf-8", "replace")
             problems.add(f"reference to nonexistent package {name}", loaded.objects.file[row])
             target = 0
-        found.append((int(loaded.first[target]), int(loaded.counts[target, 0])))
+        found.append(target)
     return found
 
 
@@ -148,7 +144,7 @@ def _merge_hashed(inputs: Inputs, loaded: Loaded) -> None:
     for block, index, words in ((BLOCK_HASHED64, goobj.HASH64, 1), (BLOCK_HASHED, goobj.HASH, 2)):
         hashed = np.flatnonzero(loaded.slots.block == block).astype(np.int32)
         parts = [
-            np.frombuffer(inputs.view, "<u8", n * words, int(o.blocks[index]))
+            np.frombuffer(inputs.view, "<u8", n * words, o.blocks[index])
             for o, n in zip(inputs.objects, loaded.counts[1:, block].tolist(), strict=True)
         ]
         values = np.concatenate([*parts, np.zeros(0, np.uint64)]).reshape(-1, words)
@@ -188,7 +184,7 @@ def _merge_named(inputs: Inputs, loaded: Loaded, options: LinkOptions, problems:
     """Merge what has the same name and ABI; return the slots that can be found by name."""
     memory, slots = inputs.memory, loaded.slots
     lookable = (slots.name_size > 0) & (slots.version != STATIC)
-    lookable[: loaded.first[1]] = False
+    lookable[: loaded.objects.first[1]] = False
     package = np.flatnonzero(lookable & (slots.block == BLOCK_DEF)).astype(np.int32)
     others = np.flatnonzero(
         lookable & ((slots.block == BLOCK_NONPKG_DEF) | (slots.block == BLOCK_NONPKG_REF))
@@ -262,7 +258,9 @@ def _fold(inputs: Inputs, loaded: Loaded, definitions: list[int], problems: Prob
     Text beats zero-fill, content beats zero-fill, the larger zero-fill wins, DUPOK gives way to
     what is not; content under a larger zero-fill takes its size. Two contents are an error.
     """
-    slots = loaded.slots
+    slots, rows = loaded.slots, np.array(definitions, np.int32)
+    content = Contents(inputs.memory, loaded.objects, slots).of(rows)[1].tolist()
+    filled = dict(zip(definitions, content, strict=True))
     canonical, winner = definitions[0], definitions[0]
     size = int(slots.size[winner])
     data_kinds = range(Kind.NOPTR_DATA, Kind.NOPTR_BSS + 1)
@@ -276,10 +274,10 @@ def _fold(inputs: Inputs, loaded: Loaded, definitions: list[int], problems: Prob
         if old_dup and inputs.release.dupok_yields:
             winner, size = new, new_size
             continue
-        old_bss = slots.kind[winner] in data_kinds and not slots.data_size[winner]
-        new_bss = slots.kind[new] in data_kinds and not slots.data_size[new]
+        old_bss = slots.kind[winner] in data_kinds and not filled[winner]
+        new_bss = slots.kind[new] in data_kinds and not filled[new]
         is_text = Kind.TEXT <= slots.kind[new] <= Kind.TEXT_END
-        if old_bss and (is_text or slots.data_size[new] or (new_bss and new_size > size)):
+        if old_bss and (is_text or filled[new] or (new_bss and new_size > size)):
             winner, size = new, new_size if is_text else max(size, new_size)
         elif new_bss:
             size = max(size, new_size)
@@ -317,10 +315,10 @@ def _check_duplicates(
 ) -> None:
     """-strictdups: symbols that may be defined more than once must have the same content."""
     slots, memory = loaded.slots, inputs.memory
+    contents_of = Contents(memory, loaded.objects, slots).of
     for new, old in zip(members.tolist(), canonical.tolist(), strict=True):
-        contents = [
-            memory.get(int(slots.data_offset[s]), int(slots.data_size[s])) for s in (new, old)
-        ]
+        places = np.stack(contents_of(np.array([new, old], np.int32))).T.tolist()
+        contents = [memory.get(*place) for place in places]
         sizes = [int(slots.size[s]) for s in (new, old)]
         if contents[0] == contents[1] and sizes[0] == sizes[1]:
             continue
@@ -372,10 +370,10 @@ def _spread_uses(inputs: Inputs, program: Program) -> None:
     """A type is used in an interface if a definition or a reference says so."""
     slots = program.slots
     slots.used_in_iface[slots.canon[np.flatnonzero(slots.flags2 & FLAG2_USED_IN_IFACE)]] = True
-    counts = [int(o.counts[goobj.REFFLAGS]) for o in inputs.objects]
+    counts = [o.counts[goobj.REFFLAGS] for o in inputs.objects]
     rows = np.concatenate(
         [
-            np.frombuffer(inputs.view, goobj.REF_FLAGS, n, int(o.blocks[goobj.REFFLAGS]))
+            np.frombuffer(inputs.view, goobj.REF_FLAGS, n, o.blocks[goobj.REFFLAGS])
             for o, n in zip(inputs.objects, counts, strict=True)
         ]
     )

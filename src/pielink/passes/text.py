@@ -41,7 +41,7 @@ def text_order(program: Program, libraries: list[Library], row_of_slot: I4, rewr
     wins &= ~among(found, np.sort(rewritten))
     several = ~wins | ((slots.flags[found] & FLAG_DUPOK) != 0)
     rank = _package_rank(libraries, program.release.runtime_packages)
-    library = rank[objects.library[slots.own_object[found]]]
+    library = rank[objects.library[objects.of(found)]]
     rows = row_of_slot[slots.canon[found[np.lexsort((found, several, library))]]]
     _, first, _ = classes(rows)
     ordered: I4 = rows[np.sort(first)]

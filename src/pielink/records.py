@@ -1,0 +1,86 @@
+"""The records of Go objects, read where they lie in the flat memory.
+
+A program needs a small part of what is in its archives: a tenth of the symbols and a fifteenth of
+the relocations of a short one. So the records of relocations, auxiliary symbols and contents are
+not made into columns. They are looked up for the symbols that somebody asks for.
+
+The index blocks of an object (RelocIdx, AuxIdx, DataIdx; see formats/goobj.py) have an entry for
+each definition and one more: its records are those from its entry up to the next one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pielink.arrays import ranges
+from pielink.arraytypes import I4, I8, NDArray
+from pielink.blocks import windows
+from pielink.formats import goobj
+from pielink.tables import Memory, Objects, Slots
+
+_LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
+
+
+class Records:
+    """The records of one kind. A row is the offset of a record in the flat memory."""
+
+    def __init__(
+        self, memory: Memory, objects: Objects, slots: Slots, index: int, dtype: np.dtype[Any]
+    ) -> None:
+        """`index` is the index block, `dtype` that of a record (packed)."""
+        block = goobj.INDEXED[index]
+        self._objects, self._slots, self._dtype = objects, slots, dtype
+        self._index = objects.blocks[:, index] - 4 * objects.first.astype(np.int64)
+        self._start = objects.blocks[:, block].copy()
+        self._pairs = windows(memory.bytes, "<u8")
+        self._records = windows(memory.bytes, f"V{dtype.itemsize}")
+
+    def spans(self, slots: I4) -> tuple[I8, I8]:
+        """Of each slot the row of its first record, and the row behind its last: (n,) each.
+
+        They are those of the definition that won; references have none.
+        """
+        entry, row = self._slots.definition.take(slots), self._slots.object.take(slots)
+        place = entry - self._objects.first.take(row)
+        defined = place.astype(np.uint32) < self._objects.definitions.take(row)
+        at = (self._index.take(row) + 4 * entry.astype(np.int64)) * defined
+        pair = self._pairs[at] * defined
+        base, size = self._start.take(row), self._dtype.itemsize
+        start = (pair & _LOW).view(np.int64) * size + base
+        stop = (pair >> _HALF).view(np.int64) * size + base
+        return start, stop
+
+    def rows(self, slots: I4) -> tuple[I8, I4]:
+        """The rows of all records of these slots, and for each the i of the slot in `slots`."""
+        start, stop = self.spans(slots)
+        size = self._dtype.itemsize
+        return ranges(start, (stop - start) // size, size)
+
+    def at(self, rows: I8) -> NDArray[np.void]:
+        """The records at these rows: a structured array, shape (n,)."""
+        found: NDArray[np.void] = self._records[rows].view(self._dtype)
+        return found
+
+
+def relocations(memory: Memory, objects: Objects, slots: Slots) -> Records:
+    """Relocations, as `goobj.RELOC`; types may have Reloc.WEAK."""
+    return Records(memory, objects, slots, goobj.RELOCIDX, goobj.RELOC)
+
+
+def auxiliaries(memory: Memory, objects: Objects, slots: Slots) -> Records:
+    """Auxiliary symbols, as `goobj.AUX`."""
+    return Records(memory, objects, slots, goobj.AUXIDX, goobj.AUX)
+
+
+class Contents:
+    """Where the contents of symbols are."""
+
+    def __init__(self, memory: Memory, objects: Objects, slots: Slots) -> None:
+        self._bytes = Records(memory, objects, slots, goobj.DATAIDX, np.dtype(np.uint8))
+
+    def of(self, slots: I4) -> tuple[I8, I8]:
+        """Offset in the flat memory, and size in bytes, of the contents of each slot: (n,) each."""
+        start, stop = self._bytes.spans(slots)
+        return start, stop - start

@@ -1,0 +1,27 @@
+"""The records of one slot, field by field: the plain twin of pielink.records."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from pielink.formats import goobj
+from pielink.program import Program
+
+RELOC, AUX = struct.Struct("<iBHqII"), struct.Struct("<BII")
+
+
+def records(
+    program: Program, slot: int, index: int, record: struct.Struct
+) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """(offset in the flat memory, fields) of each record that the index block gives the slot."""
+    objects, data = program.objects, program.memory.bytes
+    entry, owner = int(program.slots.definition[slot]), int(program.slots.object[slot])
+    place = entry - int(objects.first[owner])
+    if not 0 <= place < int(objects.definitions[owner]):
+        return
+    blocks = objects.blocks[owner].tolist()
+    start, stop = struct.unpack_from("<II", data, blocks[index] + 4 * place)
+    for number in range(start, stop):
+        at = blocks[goobj.INDEXED[index]] + record.size * number
+        yield at, record.unpack_from(data, at)
