@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import random
-import struct
 from typing import Any
 
 import numpy as np
 import pytest
 from program_tables import Ref, Sym, program, random_symbols, reach, slot
 from reference import live as plain
-from reference.records import records
+from reference.records import content
 
-from pielink.formats import goobj
 from pielink.passes.live import live
 from pielink.tables import UNREACHED, Auxes, Kind, Reloc, Relocs
-
-BYTE = struct.Struct("B")
 
 
 def rows_of(table: Relocs | Auxes, columns: str) -> list[tuple[Any, ...]]:
@@ -40,8 +36,7 @@ def test_random_programs_against_the_twin(seed: int) -> None:
         assert (getattr(symbols, column) == getattr(made.slots, column)[order]).all()
     places = zip(symbols.data_offset.tolist(), symbols.data_size.tolist(), strict=True)
     for row, (start, size) in zip(order, places, strict=True):
-        content = bytes(byte for _, (byte,) in records(made, row, goobj.DATAIDX, BYTE))
-        assert made.memory.get(start, size) == content
+        assert made.memory.get(start, size) == content(made, row)
     for table, start, count in (
         (relocs, symbols.reloc_start, symbols.reloc_count),
         (auxes, symbols.aux_start, symbols.aux_count),

@@ -17,6 +17,7 @@ from pielink.arraytypes import I4, I8, U8, ArrayLike, Bool, NDArray
 S = TypeVar("S", bound=np.generic)
 
 _FEW = 8  # values to look for one by one
+_SHIFTS = (37, 19, 29)  # of the hashes of `first_equal`
 
 
 def ranges(start: NDArray[Any], count: NDArray[Any], step: int = 1) -> tuple[I8, I4]:
@@ -34,18 +35,25 @@ def ranges(start: NDArray[Any], count: NDArray[Any], step: int = 1) -> tuple[I8,
 def first_equal(values: U8) -> I4:
     """For each element the index of the first element with the same value; shape as given, int32.
 
-    A hash table of one scatter and one gather finds most; only what collides is sorted.
+    A hash table of one scatter and one gather finds most. What collides is looked up in a table of
+    its own, by other bits; what collides again and again is sorted.
     """
+    return _first_equal(values, _SHIFTS)
+
+
+def _first_equal(values: U8, shifts: Sequence[int]) -> I4:
+    if not shifts or len(values) < _FEW:
+        _, index, inverse = classes(values)
+        return index[inverse].astype(np.int32)
     count = len(values)
-    bits = max(8, count.bit_length() + 1)
-    bucket = (values ^ (values >> np.uint64(37))).astype(np.uint32) & np.uint32((1 << bits) - 1)
-    head = np.zeros(1 << bits, np.int32)
+    mask = np.uint64((1 << max(8, count.bit_length() + 1)) - 1)
+    bucket = ((values ^ (values >> np.uint64(shifts[0]))) & mask).view(np.int64)
+    head = np.empty(int(mask) + 1, np.int32)  # read only where it is written
     head[bucket[::-1]] = np.arange(count - 1, -1, -1, dtype=np.int32)
     first = head.take(bucket)
     losers = np.flatnonzero(values.take(first) != values)
     if len(losers):
-        _, index, inverse = classes(values[losers])
-        first[losers] = losers[index[inverse]]
+        first[losers] = losers.take(_first_equal(values.take(losers), shifts[1:]))
     return first
 
 

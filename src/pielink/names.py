@@ -17,7 +17,6 @@ from pielink.tables import I4, I8, U2, U4, U8, Memory
 
 _K1, _K2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 _FIRST_BYTES = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)  # masks
-_BUCKETS = 1 << 20
 
 
 def words_at(memory: Memory, offset: I8) -> U8:
@@ -113,37 +112,52 @@ def ranks(memory: Memory, offset: I8, size: I8) -> I8:
 
 
 class NameIndex:
-    """Slots by (name, version): those given at construction, later rows losing to earlier ones."""
+    """Slots by (name, version): those given at construction, later rows losing to earlier ones.
+
+    A hash table: the bucket comes of the name's key and of the eight bytes around its middle, since
+    many names of one length end alike. Rows that find their bucket taken are kept aside.
+    """
 
     def __init__(self, memory: Memory, slot: I4, offset: I8, size: U4, version: U2) -> None:
         self._memory, self._slot, self._offset = memory, slot, offset
         self._size, self._version = size, version
-        bucket = (keys(memory, offset, size) ^ version) & np.uint64(_BUCKETS - 1)
-        self._head = np.full(_BUCKETS, -1, np.int32)
-        self._head[bucket[::-1]] = np.arange(len(slot) - 1, -1, -1, dtype=np.int32)
-        crowded = np.flatnonzero(self._head[bucket] != np.arange(len(slot)))
+        self._mask = (1 << max(8, (4 * len(slot)).bit_length())) - 1
+        half = size >> np.uint32(1)
+        middle = words_at(memory, offset + half) & _FIRST_BYTES.take(np.minimum(size - half, 8))
+        mixed = keys(memory, offset, size) ^ (middle * _K2 >> np.uint64(32)) ^ version
+        bucket = (mixed & np.uint64(self._mask)).astype(np.int32)
+        rows = np.arange(len(slot), dtype=np.int32)
+        self._head = np.full(self._mask + 1, -1, np.int32)
+        self._head[bucket[::-1]] = rows[::-1]
+        crowded = np.flatnonzero(self._head.take(bucket) != rows)
         order = np.argsort(bucket[crowded], kind="stable")
-        self._crowded, self._crowded_bucket = crowded[order], bucket[crowded][order]
+        self._crowded = crowded[order]
+        self._crowded_bucket = bucket[self._crowded]
 
     def lookup(self, names: Sequence[tuple[bytes, int]]) -> I4:
         """The slot of each (name, version), 0 where there is none; shape (len(names),), int32."""
-        rows = [self._find((key(name) ^ v) & (_BUCKETS - 1), name, v) for name, v in names]
-        return np.array([self._slot[row] if row >= 0 else 0 for row in rows], np.int32)
+        buckets = [self._bucket(name, version) for name, version in names]
+        heads = self._head[np.array(buckets, np.int64)]
+        sizes, versions = self._size.take(heads).tolist(), self._version.take(heads).tolist()
+        found = heads.tolist()
+        for i, (name, version) in enumerate(names):
+            row = found[i]
+            if row >= 0 and not (
+                sizes[i] == len(name) and versions[i] == version and self._text(row) == name
+            ):
+                found[i] = self._crowded_row(buckets[i], name, version)
+        return np.array([self._slot[row] if row >= 0 else 0 for row in found], np.int32)
 
-    def _find(self, bucket: int, name: bytes, version: int) -> int:
-        if (row := int(self._head[bucket])) < 0 or self._is(row, name, version):
-            return row
-        first = int(np.searchsorted(self._crowded_bucket, np.uint64(bucket)))
-        for at in range(first, len(self._crowded)):
-            if int(self._crowded_bucket[at]) != bucket:
-                break
-            if self._is(row := int(self._crowded[at]), name, version):
-                return row
-        return -1
+    def _bucket(self, name: bytes, version: int) -> int:
+        half = len(name) >> 1
+        middle = int.from_bytes(name[half : half + 8], "little") * int(_K2) & 0xFFFFFFFFFFFFFFFF
+        return (key(name) ^ middle >> 32 ^ version) & self._mask
 
-    def _is(self, row: int, name: bytes, version: int) -> bool:
-        return (
-            int(self._version[row]) == version
-            and int(self._size[row]) == len(name)
-            and self._memory.get(int(self._offset[row]), len(name)) == name
-        )
+    def _crowded_row(self, bucket: int, name: bytes, version: int) -> int:
+        first, last = np.searchsorted(self._crowded_bucket, [bucket, bucket + 1])
+        rows = self._crowded[first:last]
+        rows = rows[(self._size[rows] == len(name)) & (self._version[rows] == version)]
+        return next((row for row in rows.tolist() if self._text(row) == name), -1)
+
+    def _text(self, row: int) -> bytes:
+        return self._memory.get(int(self._offset[row]), int(self._size[row]))

@@ -22,7 +22,7 @@ from pielink.tables import (
     Reloc,
 )
 
-from .records import AUX, RELOC, records
+from .records import AUX, RELOC, content, records
 
 DWARF = {Aux.DWARF_INFO, Aux.DWARF_LOC, Aux.DWARF_RANGES, Aux.DWARF_LINES}
 
@@ -125,8 +125,7 @@ class _State:
         return bool(self.program.slots.flags[slot] & FLAG_GO_TYPE)
 
     def content(self, slot: int) -> bytes:
-        slots = self.program.slots
-        return self.program.memory.get(int(slots.data_offset[slot]), int(slots.data_size[slot]))
+        return content(self.program, slot)
 
     def at(self, slot: int, offset: int) -> int:
         return next((r.target for r in self.refs[slot] if r.offset == offset), 0)

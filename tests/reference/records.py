@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pielink.formats import goobj
 from pielink.program import Program
 
-RELOC, AUX = struct.Struct("<iBHqII"), struct.Struct("<BII")
+RELOC, AUX, BYTE = struct.Struct("<iBHqII"), struct.Struct("<BII"), struct.Struct("B")
 
 
 def records(
@@ -25,3 +25,8 @@ def records(
     for number in range(start, stop):
         at = blocks[goobj.INDEXED[index]] + record.size * number
         yield at, record.unpack_from(data, at)
+
+
+def content(program: Program, slot: int) -> bytes:
+    """The contents of a slot."""
+    return bytes(byte for _, (byte,) in records(program, slot, goobj.DATAIDX, BYTE))

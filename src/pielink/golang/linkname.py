@@ -9,32 +9,27 @@ from __future__ import annotations
 
 import numpy as np
 
+from pielink.arrays import among
 from pielink.errors import Problems
 from pielink.formats.goobj import OBJ_FROM_ASSEMBLY, OBJ_STD
 from pielink.program import Program
 from pielink.tables import (
+    ABI0,
     ABI_INTERNAL,
     BLOCK_NONPKG_DEF,
     BLOCK_NONPKG_REF,
     FLAG2_LINKNAME,
+    I4,
     STATIC,
 )
 
 
 def check_linknames(program: Program, problems: Problems) -> None:
     """Add a problem for each reference by linkname that is not allowed."""
-    slots, release = program.slots, program.release
-    marked = (slots.flags2 & (FLAG2_LINKNAME | release.flag2_linkname_std)) != 0
-    assembly = (program.objects.flags[slots.object] & OBJ_FROM_ASSEMBLY) != 0
-    pulled = marked | assembly if release.flag2_linkname_std else marked
-    named = (slots.name_size > 0) & (slots.version != STATIC)
-    references = named & (slots.block == BLOCK_NONPKG_REF) & pulled
-    variables = named & (slots.block == BLOCK_NONPKG_DEF) & marked
-    filled = np.flatnonzero(variables).astype(np.int32)
-    variables[filled] = program.contents.of(filled)[1] == 0
-    for slot in np.flatnonzero(references | variables).tolist():
+    slots = program.slots
+    for slot in _doubtful(program, _pulls(program)).tolist():
         name = program.name(slot)
-        if variables[slot] and b"." not in name:
+        if slots.block[slot] == BLOCK_NONPKG_DEF and b"." not in name:
             continue  # usually a C symbol
         package = program.objects.package[slots.object[slot]]
         if not _allowed(program, slot, name, package):
@@ -43,6 +38,37 @@ def check_linknames(program: Program, problems: Problems) -> None:
                 "package does not permit it (-checklinkname=0 turns this check off)",
                 program.objects.file[slots.object[slot]],
             )
+
+
+def _pulls(program: Program) -> I4:
+    """The slots that refer to something by linkname: references, and variables without a value."""
+    slots, release = program.slots, program.release
+    any_linkname = FLAG2_LINKNAME | release.flag2_linkname_std
+    named = np.flatnonzero(slots.block >= BLOCK_NONPKG_DEF).astype(np.int32)
+    named = named[(slots.name_size.take(named) > 0) & (slots.version.take(named) != STATIC)]
+    marked = (slots.flags2.take(named) & any_linkname) != 0
+    refers = slots.block.take(named) == BLOCK_NONPKG_REF
+    variables = named[marked & ~refers]
+    variables = variables[program.contents.of(variables)[1] == 0]
+    if release.flag2_linkname_std:
+        flags = program.objects.flags.take(slots.object.take(named))
+        marked |= (flags & OBJ_FROM_ASSEMBLY) != 0
+    return np.sort(np.concatenate([named[marked & refers], variables]))
+
+
+def _doubtful(program: Program, pulls: I4) -> I4:
+    """Those of them that `_allowed` must look at: most definitions permit them, or are not Go's."""
+    slots, objects, release = program.slots, program.objects, program.release
+    target = slots.canon.take(pulls)
+    home = objects.flags.take(slots.object.take(target))
+    fine = (slots.block.take(target) == BLOCK_NONPKG_REF) | ((home & OBJ_STD) == 0)
+    flags = slots.flags2.take(target)
+    fine |= (flags & FLAG2_LINKNAME) != 0
+    from_std = (objects.flags.take(slots.object.take(pulls)) & OBJ_STD) != 0
+    fine |= from_std & ((flags & release.flag2_linkname_std) != 0)
+    listed = [(name, abi) for name in release.blocked_linknames for abi in (ABI0, ABI_INTERNAL)]
+    doubtful: I4 = pulls[~fine | among(target, np.sort(program.lookup(listed)))]
+    return doubtful
 
 
 def _allowed(program: Program, slot: int, name: bytes, package: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pielink.arrays import append, differences
 from pielink.arraytypes import NDArray
 from pielink.formats import goobj
 from pielink.passes.read import Inputs
@@ -176,14 +177,14 @@ def _check_indices(inputs: Inputs, definitions: U4) -> None:
 def _check_names(inputs: Inputs, columns: dict[str, Any], objects: Objects) -> None:
     """Names must lie inside of their files, and share few of their bytes."""
     end = objects.blocks[:, goobj.END]
-    owner, size = columns["object"], columns["name_size"]
+    owner, size = columns["object"], columns["name_size"].astype(np.int64)
     wrong = columns["name_offset"] + size > end.take(owner)
     wrong[: objects.first[1]] = False
     if wrong.any():
         file = objects.file[int(owner[np.argmax(wrong)])]
         raise goobj.malformed("a symbol's name lies outside of the file", file)
-    sums = np.bincount(owner, size, len(end))
-    for found, total in zip(inputs.objects, sums[1:].tolist(), strict=True):
+    sums = differences(np.cumsum(size)[append(objects.first[1:], len(size)) - 1])
+    for found, total in zip(inputs.objects, sums.tolist(), strict=True):
         goobj.check_sharing(total, found)
         files = found.counts[goobj.FILE]
         rows = np.frombuffer(inputs.view, goobj.STRING, files, found.blocks[goobj.FILE])

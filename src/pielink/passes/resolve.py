@@ -15,6 +15,7 @@ from pielink.arrays import (
     differences,
     first_equal,
     isin,
+    ranges,
     row_classes,
     split,
 )
@@ -49,8 +50,8 @@ from pielink.tables import (
     I4,
     I8,
     STATIC,
+    U2,
     U4,
-    U8,
     Kind,
     Memory,
     Slots,
@@ -142,31 +143,31 @@ def _imported(
 def _merge_hashed(inputs: Inputs, loaded: Loaded) -> None:
     """One slot for each content hash; of several sizes the largest wins."""
     for block, index, words in ((BLOCK_HASHED64, goobj.HASH64, 1), (BLOCK_HASHED, goobj.HASH, 2)):
-        hashed = np.flatnonzero(loaded.slots.block == block).astype(np.int32)
+        hashed = _slots_of(loaded, block)
         parts = [
             np.frombuffer(inputs.view, "<u8", n * words, o.blocks[index])
             for o, n in zip(inputs.objects, loaded.counts[1:, block].tolist(), strict=True)
         ]
         values = np.concatenate([*parts, np.zeros(0, np.uint64)]).reshape(-1, words)
-        first = first_equal(_mixed(values))
-        if words > 1 and (values[first] != values).any():
+        first = first_equal(values[:, 0].copy())
+        rest = values[:, -1].copy()
+        if (rest.take(first) != rest).any():  # one half of two different hashes is the same
             _, at, back = row_classes(values)
             first = at[back].astype(np.int32)
-        _take_largest(loaded.slots, hashed, hashed[first])
+        _take_largest(loaded.slots, hashed, hashed.take(first))
 
 
-def _mixed(values: U8) -> U8:
-    """One word per row of hash words."""
-    mixed: U8 = values[:, 0].copy()
-    for column in range(1, values.shape[1]):
-        mixed ^= values[:, column] * np.uint64(0x9E3779B97F4A7C15)
-    return mixed
+def _slots_of(loaded: Loaded, *blocks: int) -> I4:
+    """The slots of these blocks of all objects, ascending if there is one block."""
+    ends = loaded.objects.first[:, None] + np.cumsum(loaded.counts, axis=1)
+    parts = [ranges((ends - loaded.counts)[:, b], loaded.counts[:, b])[0] for b in blocks]
+    return np.concatenate(parts).astype(np.int32)
 
 
 def _take_largest(slots: Slots, members: I4, canonical: I4) -> None:
     """Let `canonical` stand for `members`; the first member of the largest size wins."""
     slots.canon[members] = canonical
-    larger = np.flatnonzero(slots.size[members] > slots.size[canonical])
+    larger = np.flatnonzero(slots.size.take(members) > slots.size.take(canonical))
     if not len(larger):
         return
     order = larger[np.lexsort((slots.order[members[larger]], -slots.size[members[larger]]))]
@@ -183,17 +184,13 @@ def _overwrite(slots: Slots, canonical: I4, winner: I4) -> None:
 def _merge_named(inputs: Inputs, loaded: Loaded, options: LinkOptions, problems: Problems) -> I4:
     """Merge what has the same name and ABI; return the slots that can be found by name."""
     memory, slots = inputs.memory, loaded.slots
-    lookable = (slots.name_size > 0) & (slots.version != STATIC)
-    lookable[: loaded.objects.first[1]] = False
-    package = np.flatnonzero(lookable & (slots.block == BLOCK_DEF)).astype(np.int32)
-    others = np.flatnonzero(
-        lookable & ((slots.block == BLOCK_NONPKG_DEF) | (slots.block == BLOCK_NONPKG_REF))
-    ).astype(np.int32)
+    package = _lookable(slots, _slots_of(loaded, BLOCK_DEF))
+    others = _lookable(slots, _slots_of(loaded, BLOCK_NONPKG_DEF, BLOCK_NONPKG_REF))
     members = np.concatenate([_possibly_named(memory, slots, package, others), others])
-    members = members[np.argsort(slots.order[members])]
-    names = slots.name_offset[members], slots.name_size[members]
-    group = _verified(memory, names, slots, members, hashes(memory, *names, slots.version[members]))
-    slots.canon[members] = members[group]
+    members = members.take(np.argsort(slots.order.take(members)))
+    names = slots.name_offset.take(members), slots.name_size.take(members)
+    group = _verified(memory, names, slots.version.take(members))
+    slots.canon[members] = members.take(group)
     _choose_definitions(inputs, loaded, options, members, group, problems)
     shadowed = package[~isin(package, members)]
     heads = members[group == np.arange(len(members))]
@@ -201,22 +198,29 @@ def _merge_named(inputs: Inputs, loaded: Loaded, options: LinkOptions, problems:
     return found
 
 
+def _lookable(slots: Slots, found: I4) -> I4:
+    """Those of the slots that have a name which others can refer to."""
+    named = (slots.name_size.take(found) > 0) & (slots.version.take(found) != STATIC)
+    return found.compress(named)
+
+
 def _possibly_named(memory: Memory, slots: Slots, package: I4, others: I4) -> I4:
     """Those package symbols whose key also occurs among the others: few."""
     mask = np.uint64((1 << _FILTER_BITS) - 1)
     seen = np.zeros(1 << _FILTER_BITS, np.bool_)
-    seen[keys(memory, slots.name_offset[others], slots.name_size[others]) & mask] = True
-    key = keys(memory, slots.name_offset[package], slots.name_size[package])
-    found: I4 = package[seen[key & mask]]
-    return found
+    key = keys(memory, slots.name_offset.take(others), slots.name_size.take(others))
+    seen[(key & mask).view(np.int64)] = True
+    key = keys(memory, slots.name_offset.take(package), slots.name_size.take(package))
+    return package.compress(seen.take((key & mask).view(np.int64)))
 
 
-def _verified(memory: Memory, names: tuple[I8, U4], slots: Slots, members: I4, hash_: U8) -> I4:
+def _verified(memory: Memory, names: tuple[I8, U4], version: U2) -> I4:
     """Group by hash; by name where sizes, last bytes or ABIs say that different names collide."""
     offset, size = names
-    group = first_equal(hash_)
-    key, version = keys(memory, offset, size), slots.version[members]
-    same = (key == key[group]) & (size == size[group]) & (version == version[group])
+    group = first_equal(hashes(memory, offset, size, version))
+    key = keys(memory, offset, size)
+    same = key == key.take(group)
+    same &= (size == size.take(group)) & (version == version.take(group))
     strangers: dict[tuple[bytes, int], int] = {}
     for row in np.flatnonzero(~same).tolist():
         name = memory.get(int(offset[row]), int(size[row]))
