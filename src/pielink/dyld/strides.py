@@ -113,13 +113,20 @@ def _stretches(tokens: U2, period: int) -> _Stretches:
 
 def _profitable(stretches: _Stretches, offset: I8, cost: I8) -> _Stretches:
     """The stretches that save bytes, each without what the one before it takes."""
-    some = _only(stretches, _saved(stretches, offset, cost) >= MARGIN)
+    some = _saving(stretches, offset, cost)
     stop = some.first + some.count
     first = some.first.copy()
-    first[1:] = np.maximum(first[1:], stop[:-1] + 1)
+    np.maximum(first[1:], stop[:-1] + 1, out=first[1:])
+    if (first == some.first).all():
+        return some
     rest = _Stretches(first, stop - first, some.period)
-    rest = _only(rest, rest.count >= 2 * rest.period)
-    return _only(rest, _saved(rest, offset, cost) >= MARGIN)
+    return _saving(_only(rest, rest.count >= 2 * rest.period), offset, cost)
+
+
+def _saving(stretches: _Stretches, offset: I8, cost: I8) -> _Stretches:
+    if not len(stretches.first):
+        return stretches
+    return _only(stretches, _saved(stretches, offset, cost) >= MARGIN)
 
 
 def _only(stretches: _Stretches, which: Bool) -> _Stretches:
