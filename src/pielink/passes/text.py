@@ -110,6 +110,10 @@ def place(size: I8, align: I8, start: int) -> tuple[I8, int]:
     rounded = (size + align - 1) & -align
     ends = np.cumsum(rounded)
     heads = np.flatnonzero(changes(align))
+    if len(heads) == 1:
+        boundary = int(align[0])
+        at = (start + boundary - 1) & -boundary
+        return ends - rounded + at, at + int(ends[-1] - rounded[-1] + size[-1])
     before = ends[heads] - rounded[heads]
     last = append(heads[1:], len(size)) - 1
     tails = (ends[last] - before - rounded[last] + size[last]).tolist()
