@@ -146,7 +146,7 @@ class _Walk:
             raise self._malformed(bad, "has its pointers outside of the variable")
         number, owner = ranges(np.zeros(len(unique), np.int64), found.links)
         at = found.place[owner] + FIELD_SIZE * number
-        target = typedata.relocation_target(self.program, unique[owner], at)
+        target = self._targets(found)
         self._masks(found, target[found.is_mask[owner]], offset, back, section)
         inside = np.flatnonzero(~found.is_mask[owner])
         owner, inner, at = owner[inside], target[inside], at[inside]
@@ -191,6 +191,25 @@ class _Walk:
                 is_struct, first + FIELD_TYPE, np.where(is_array, ARRAY_ELEMENT, GC_MASK)
             ),
         )
+
+    def _targets(self, found: _Types) -> I4:
+        """What each link refers to, those of one type after the other; 0 if there is nothing.
+
+        Links have one distance, so a relocation tells by its offset which link it is. If several
+        are at one place, the first one counts.
+        """
+        slots, relocs = self.program.slots, self.program.relocs
+        row, owner = ranges(slots.reloc_start[found.slot], slots.reloc_count[found.slot])
+        distance = relocs.offset.take(row) - found.place.take(owner)
+        number = distance // FIELD_SIZE
+        fits = (distance == number * FIELD_SIZE) & (number >= 0) & (number < found.links[owner])
+        hit = np.flatnonzero(fits)[::-1]
+        row, owner, number = row[hit], owner[hit], number[hit]
+        target = np.zeros(int(found.links.sum()), np.int32)
+        target[starts(found.links)[owner] + number] = self.program.resolve(
+            slots.object[found.slot[owner]], relocs.package[row], relocs.symbol[row]
+        )
+        return target
 
     def _masks(self, found: _Types, mask: I4, offset: I8, back: I8, section: I8) -> None:
         """Types with a mask: a pointer for each bit that is set."""
