@@ -86,8 +86,9 @@ def relocate(inputs: Inputs, slide: int = 0) -> U1:
 
 def file_offset(layout: Layout, rows: I4) -> I8:
     """Position in the file of symbols that are in the image and not zero-fill."""
-    section = layout.section[rows].astype(np.int64) - 1
-    return layout.address[rows] - (layout.sections.address - layout.sections.offset)[section]
+    distance = append(0, layout.sections.address - layout.sections.offset)
+    position: I8 = layout.address.take(rows) - distance.take(layout.section.take(rows))
+    return position
 
 
 def _contents(inputs: Inputs) -> U1:
@@ -102,13 +103,14 @@ def _contents(inputs: Inputs) -> U1:
             start = int(sections.offset[code])
             image[start : start + int(sections.size[code])] = amd64.CODE_PADDING
     rows = np.flatnonzero((layout.section > 0) & (symbols.data_size > 0)).astype(np.int32)
-    rows = rows[sections.offset[layout.section[rows] - 1] > 0]
+    in_file = append(False, sections.offset > 0).take(layout.section.take(rows))
+    rows = rows.compress(in_file)
     copy_ranges(
         image,
         file_offset(layout, rows),
         inputs.memory.bytes,
-        symbols.data_offset[rows],
-        symbols.data_size[rows],
+        symbols.data_offset.take(rows),
+        symbols.data_size.take(rows),
     )
     patches = inputs.patches
     image[file_offset(layout, patches.symbol) + patches.offset] = patches.value
