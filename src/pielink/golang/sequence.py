@@ -49,6 +49,7 @@ def round_up(value: Any, multiple: Any) -> Any:
 
 
 MAX_DATA_ALIGN = 32  # amd64 and arm64: no symbol is aligned further by its size alone
+_BY_SIZE = np.array([1, *(1 << n.bit_length() - 1 for n in range(1, MAX_DATA_ALIGN + 1))])
 
 
 def alignment(size: I8, align: NDArray[np.integer]) -> I8:
@@ -56,6 +57,5 @@ def alignment(size: I8, align: NDArray[np.integer]) -> I8:
 
     The latter is the largest power of two that is at most `size`, and at most MAX_DATA_ALIGN.
     """
-    power = np.frexp(np.clip(size, 1, MAX_DATA_ALIGN).astype(np.float64))[1] - 1
-    result: I8 = np.where(align == 0, np.int64(1) << power.astype(np.int64), align)
+    result: I8 = np.where(align == 0, _BY_SIZE.take(np.minimum(size, MAX_DATA_ALIGN)), align)
     return result
