@@ -43,7 +43,7 @@ class Entries:
     def numbers(self, functions: int) -> I8:
         """The position of each entry among those of its function."""
         count = self.counts(functions)
-        return np.arange(len(self.owner)) - (np.cumsum(count) - count)[self.owner]
+        return np.arange(len(self.owner)) - (np.cumsum(count) - count).take(self.owner)
 
     def counts(self, functions: int) -> I8:
         """Entries of each function."""

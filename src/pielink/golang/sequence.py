@@ -21,8 +21,9 @@ def interleave(count: int, parts: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -
     start = np.cumsum(total) - total
     merged = np.empty(int(total.sum()), np.int64)
     for (owner, value), many in zip(parts, counts, strict=True):
-        first = start - (np.cumsum(many) - many)
-        merged[first[owner] + np.arange(len(owner))] = value
+        place = (start - (np.cumsum(many) - many)).take(owner)
+        place += np.arange(len(owner))
+        merged[place] = value
         start = start + many
     return merged
 
@@ -32,7 +33,7 @@ def first_seen(ids: NDArray[np.integer], limit: int) -> I8:
     first = np.empty(limit, np.int32)
     order = np.arange(len(ids), dtype=np.int32)
     first[ids[::-1]] = order[::-1]
-    new: I8 = ids[first[ids] == order].astype(np.int64)
+    new: I8 = ids.compress(first.take(ids) == order).astype(np.int64)
     return new
 
 

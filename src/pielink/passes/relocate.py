@@ -121,7 +121,7 @@ def _contents(inputs: Inputs) -> U1:
 class Applied:
     """Relocations to apply. Columns (n,)."""
 
-    rows: I4  # rows in Inputs.relocs
+    rows: I8  # rows in Inputs.relocs
     relocs: Relocs  # those rows
     formula: U1
     position: I8  # in the file
@@ -136,7 +136,7 @@ def applied(inputs: Inputs) -> Applied:
     present = layout.section > 0
     kept = present.take(relocs.owner) & (relocs.size > 0)
     kept &= ~((relocs.target == UNREACHED) & (relocs.type == Reloc.ADDROFF))
-    rows = np.flatnonzero(kept).astype(np.int32)
+    rows = np.flatnonzero(kept)
     chosen = take(relocs, rows)
     formula = FORMULAS.take(np.minimum(chosen.type, len(FORMULAS) - 1))
     problems = Problems()
@@ -176,7 +176,8 @@ def _values(inputs: Inputs, made: Applied, slide: int) -> I8:
     end = (relocs.offset + relocs.size).take(at)
     value[at] -= address.take(relocs.owner.take(at)) + end
     at = np.flatnonzero(formula == Formula.SECTION_OFFSET)
-    value[at] -= append(0, layout.sections.address + slide)[layout.section[target[at]]]
+    section = layout.section.take(target.take(at))
+    value[at] -= append(0, layout.sections.address + slide).take(section)
     at = np.flatnonzero(formula == Formula.TARGET_SIZE)
     value[at] = addend[at] + symbols.size[target[at]]
     at = np.flatnonzero(formula == Formula.CONSTANT)
@@ -244,8 +245,8 @@ def _missing_section(inputs: Inputs, made: Applied) -> Bool:
     """Which relocations want an offset into a section for a symbol that has none."""
     nowhere: Bool = made.formula == Formula.SECTION_OFFSET
     at = np.flatnonzero(nowhere)
-    target = made.relocs.target[at]
-    nowhere[at] = (target != UNREACHED) & (inputs.layout.section[target] == 0)
+    target = made.relocs.target.take(at)
+    nowhere[at] = (target != UNREACHED) & (inputs.layout.section.take(target) == 0)
     return nowhere
 
 
