@@ -21,7 +21,7 @@ from reference.golang_gcprog import (
 from reference.golang_program import Maker
 
 from pielink.errors import FormatError, LinkError
-from pielink.golang.gcprog import encode, gc_program
+from pielink.golang.gcprog import encode, gc_programs
 from pielink.golang.typedata import POINTER
 
 SCALAR = Type(2, 8, 0)
@@ -55,7 +55,8 @@ def build(types: list[Type], gaps: list[int], maker: Maker | None = None) -> tup
         offset.append(at + gap)
         at += gap + kind.size
     rows = row_of_slot[[m.id for m in made]]
-    code = gc_program(program, symbols, rows, np.array(offset, np.int64), at + 64)  # type: ignore[arg-type]
+    variables = (rows, np.array(offset, np.int64), at + 64)
+    (code,) = gc_programs(program, symbols, [variables])  # type: ignore[arg-type]
     return code, (at + 64) // 8
 
 
@@ -131,6 +132,23 @@ def test_bytes_of_repetitions(period: int, times: int, code: str) -> None:
     assert decode(got) == ([1] + [0] * (period - 1)) * (times + 1)
 
 
+def test_sections_have_programs_of_their_own() -> None:
+    pick = random.Random(1)
+    types = [with_pointers(pick, 3) for _ in range(12)]
+    maker = Maker()
+    for kind in types:
+        clear(kind)
+    made = [variable(maker, f"main.v{i}", kind) for i, kind in enumerate(types)]
+    program, symbols, _, _, row_of_slot = maker.finish()
+    rows = row_of_slot[[m.id for m in made]]
+    sections = []
+    for part in (slice(0, 7), slice(7, 7), slice(7, 12)):
+        sizes = np.array([kind.size for kind in types[part]], np.int64)
+        sections.append((rows[part], np.cumsum(sizes) - sizes, int(sizes.sum()) + 40))
+    together = gc_programs(program, symbols, sections)  # type: ignore[arg-type]
+    assert together == [gc_programs(program, symbols, [s])[0] for s in sections]  # type: ignore[arg-type]
+
+
 def test_events_that_overlap_are_an_error() -> None:
     one = np.array([2])
     with pytest.raises(FormatError, match="overlap"):
@@ -142,7 +160,7 @@ def test_a_variable_without_a_type_is_an_error() -> None:
     made = maker.symbol("main.v", size=8)
     program, symbols, _, _, rows = maker.finish()
     with pytest.raises(LinkError, match=r"main.v: missing Go type information .* 8 bytes"):
-        gc_program(program, symbols, rows[[made.id]], np.array([0]), 8)  # type: ignore[arg-type]
+        gc_programs(program, symbols, [(rows[[made.id]], np.array([0]), 8)])  # type: ignore[arg-type]
 
 
 def damaged(kind: Type, at: int, value: int) -> None:

@@ -14,7 +14,7 @@ from reference.golang_program import Made, Maker
 from pielink.errors import FormatError, LinkError, PielinkError
 from pielink.golang import pclntab
 from pielink.golang.findfunctab import findfunctab as fast_findfunctab
-from pielink.golang.pcfiles import expand_file
+from pielink.golang.pcfiles import expand_file, expand_files
 from pielink.golang.pclntab import PclnTables
 from pielink.rows import extend
 from pielink.tables import ABI_INTERNAL, STATIC, Aux, Kind, Reloc
@@ -226,10 +226,18 @@ def test_goroot_is_put_into_file_names() -> None:
         (b"$GOROOT", "/go", b"$GOROOT"),
         (b"gofile../home/a.go", "/go", b"/home/a.go"),
         (b"//twice/a.go", "/go", b"//twice/a.go"),
+        (b"$GOROOT/src/..", "/go", b"/go"),
+        (b"$GOROOT/src/", "./go", b"go/src"),
+        (b"$GOROOT/a.go", "go/..", b"a.go"),
+        (b"$GOROOT\\a.go", "/go", b"/go/\\a.go"),
+        (b"gofile..a.go", "/go", b"a.go"),
+        (b"gofile../a.go", "/go", b"/a.go"),
+        (b"", "/go", b""),
     ],
 )
 def test_file_names_as_the_runtime_shows_them(name: bytes, goroot: str, shown: bytes) -> None:
     assert expand_file(name, goroot) == shown
+    assert expand_files([name, name], goroot) == [shown, shown]
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -6,17 +6,18 @@ same algorithm is built into the interpreter, under a name of its release.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-_BUILT_IN = ("_sha2", "_sha256")  # of Python 3.12 and later, and of 3.11
+_BUILT_IN = "_sha2" if sys.version_info >= (3, 12) else "_sha256"
 _SMALL = 1 << 19  # bytes: to load OpenSSL takes as long as to hash so many with the other
 
 
 def sha256(parts: Sequence[bytes | memoryview]) -> bytes:
     """The SHA-256 of all bytes of `parts`, one after the other."""
     small = sum(memoryview(part).nbytes for part in parts) < _SMALL
-    for module in [*(_BUILT_IN if small else ()), "hashlib"]:
+    for module in [*([_BUILT_IN] if small else []), "hashlib"]:
         try:
             digest = import_module(module).sha256()
         except ImportError:

@@ -33,7 +33,7 @@ from pielink.passes import text as text_pass
 from pielink.passes.arrange import arrange
 from pielink.passes.classify import classify
 from pielink.passes.codecheck import check_code, print_dependencies
-from pielink.passes.contents import fill_pointer_maps, with_content
+from pielink.passes.contents import fill_pointer_maps, with_contents
 from pielink.passes.dyld_info import DyldInfo, chained_info, opcode_info
 from pielink.passes.exports import exports
 from pielink.passes.hosttables import HostRows
@@ -287,7 +287,8 @@ class _Link:
         data = layout_pass.lay_out_segment(self.symbols, arrangement, plans[DATA])
         symbols = fill_pointer_maps(self.program, self.symbols, builder, data)
         module = symbols_pass.module_data(builder, self.tables, arrangement.types)
-        self.symbols = with_content(self.program.memory, symbols, self.early.module_data, module)
+        filled = {self.early.module_data: module}
+        self.symbols = with_contents(self.program.memory, symbols, filled)
         segments = {TEXT: [], DATA_CONST: [], DATA: data}  # in the order of the image
         for name in (TEXT, DATA_CONST):
             segments[name] = layout_pass.lay_out_segment(self.symbols, arrangement, plans[name])

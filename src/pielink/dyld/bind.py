@@ -8,13 +8,16 @@ and addend against moves of the address, for several orders, and takes the best.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pielink.dyld import bind_writer, bindings
+from pielink.dyld import bind_writer
 from pielink.dyld.bind_order import good_orders
-from pielink.dyld.columns import ALIGNED_BIND, LOCATION_MASK, Rows, location_keys
-from pielink.dyld.stream import Opcode, refuse
+from pielink.dyld.columns import ALIGNED_BIND, BIND_TYPES, LOCATION_MASK, Rows, location_keys
+
+if TYPE_CHECKING:
+    from pielink.dyld.stream import Opcode
 
 
 def encode(rows: Rows, names: Sequence[bytes]) -> bytes:
@@ -30,7 +33,7 @@ def encode(rows: Rows, names: Sequence[bytes]) -> bytes:
         return b""
     rows = rows.astype(ALIGNED_BIND)
     bind_writer.check_rows(rows, names)
-    key = location_keys(rows, bindings.TYPES) & LOCATION_MASK
+    key = location_keys(rows, BIND_TYPES) & LOCATION_MASK
     rows = rows[bind_writer.unique_locations(rows, key)]
     streams = [bind_writer.emit(rows[order], names, ordinals=True) for order in good_orders(rows)]
     return min(streams, key=len)
@@ -44,10 +47,12 @@ def decode(data: bytes, segment_sizes: Sequence[int] | None = None) -> tuple[Row
     is let through. At most 2**24 locations are.
     Raises DyldInfoError with the offset in the stream of the opcode at fault.
     """
+    from pielink.dyld import bindings, stream  # what writes streams starts sooner without them
+
     state = bindings.run(data)
     does = np.flatnonzero(state.count)
     at = state.stream.offset[does]
-    refuse(at, ~state.has_ordinal[does], "a bind comes before any SET_DYLIB_ORDINAL")
+    stream.refuse(at, ~state.has_ordinal[does], "a bind comes before any SET_DYLIB_ORDINAL")
     rows, names, _ = bindings.rows_of(state, does, segment_sizes)
     return rows, names
 
@@ -57,4 +62,6 @@ def opcodes(data: bytes) -> list[Opcode]:
 
     Raises DyldInfoError for a stream that is malformed as such.
     """
+    from pielink.dyld import bindings
+
     return bindings.listing(data)

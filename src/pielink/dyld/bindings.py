@@ -30,7 +30,7 @@ import numpy as np
 from pielink.arrays import isin
 from pielink.arraytypes import I8, U1, U8, Bool
 from pielink.dyld import leb128
-from pielink.dyld.columns import BIND, POINTER_SIZE, Rows, check_limits, expand
+from pielink.dyld.columns import BIND, BIND_TYPES, POINTER_SIZE, Rows, check_limits, expand
 from pielink.dyld.stream import (
     ONE_LEB,
     STRING,
@@ -47,8 +47,6 @@ from pielink.dyld.stream import (
 from pielink.dyld.strings import split
 from pielink.formats import macho
 from pielink.record import record
-
-TYPES = range(macho.BIND_TYPE_POINTER, macho.BIND_TYPE_TEXT_PCREL32 + 1)
 
 FORMS = {
     macho.BIND_OPCODE_DONE: Form("BIND_OPCODE_DONE", immediate=False),
@@ -138,7 +136,9 @@ def run(data: bytes, lazy: bool = False) -> State:
         has_segment=set_segment >= 0,
         symbol=np.cumsum(sets_symbol) - 1,
         flags=immediate[last_true(sets_symbol)],
-        type=np.where(set_type < 0, TYPES.start if lazy else 0, immediate[set_type]).astype("u1"),
+        type=np.where(set_type < 0, BIND_TYPES.start if lazy else 0, immediate[set_type]).astype(
+            "u1"
+        ),
         ordinal=ordinal[set_ordinal],
         has_ordinal=set_ordinal >= 0,
         addend=np.where(set_addend < 0, 0, addend[set_addend]),
@@ -196,7 +196,7 @@ def rows_of(
     at = state.stream.offset[does]
     refuse(at, ~state.has_segment[does], "a bind comes before any SET_SEGMENT_AND_OFFSET_ULEB")
     refuse(at, state.symbol[does] < 0, "a bind comes before any SET_SYMBOL_TRAILING_FLAGS_IMM")
-    refuse(at, ~isin(state.type[does], TYPES), "a bind has an unknown type, or none was set")
+    refuse(at, ~isin(state.type[does], BIND_TYPES), "a bind has an unknown type, or none was set")
     repeats = (state.start[does], state.count[does], state.stride[does])
     check_limits(at, state.segment[does], repeats, segment_sizes)
     offset = expand(*repeats)

@@ -9,6 +9,7 @@ import numpy as np
 
 from pielink.arraytypes import I8, U1, U8, NDArray
 from pielink.dyld.errors import DyldInfoError
+from pielink.formats import macho
 
 # One pointer (8 bytes) to slide. segment: index of the LC_SEGMENT_64, 0..15; type: REBASE_TYPE_*;
 # offset: bytes from the start of the segment.
@@ -32,6 +33,8 @@ BIND = np.dtype(
 # BIND for arithmetic: columns at multiples of their size are several times as fast to go through.
 ALIGNED_BIND = np.dtype([(name, BIND[name]) for name in BIND.names or ()], align=True)
 
+REBASE_TYPES = range(macho.REBASE_TYPE_POINTER, macho.REBASE_TYPE_TEXT_PCREL32 + 1)
+BIND_TYPES = range(macho.BIND_TYPE_POINTER, macho.BIND_TYPE_TEXT_PCREL32 + 1)
 POINTER_SIZE = 8
 MAX_SEGMENT = 15  # an immediate
 MAX_OFFSET_BITS = 58  # leaves room for segment and type in one sort key; VM addresses have 47

@@ -17,7 +17,7 @@ import numpy as np
 
 from pielink.arraytypes import U4
 from pielink.dyld import bind_writer, bindings
-from pielink.dyld.columns import LOCATION_MASK, Rows, location_keys
+from pielink.dyld.columns import BIND_TYPES, LOCATION_MASK, Rows, location_keys
 from pielink.dyld.errors import DyldInfoError
 from pielink.dyld.stream import Opcode, last_true, refuse
 from pielink.dyld.writer import assemble, plain
@@ -38,7 +38,7 @@ def encode(rows: Rows, names: Sequence[bytes]) -> tuple[bytes, U4]:
     bad = np.flatnonzero((rows["type"] != macho.BIND_TYPE_POINTER) | (rows["addend"] != 0))
     if len(bad):
         raise DyldInfoError(f"row {bad[0]} cannot be bound lazily: it needs an addend or a type")
-    key = location_keys(rows, bindings.TYPES) & LOCATION_MASK
+    key = location_keys(rows, BIND_TYPES) & LOCATION_MASK
     order = bind_writer.unique_locations(rows, key)
     written = rows[order]
     every = np.arange(len(written))

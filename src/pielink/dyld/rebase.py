@@ -19,68 +19,33 @@ Sums wrap at 64 bits. Source: <mach-o/loader.h>; dyld's mach_o/RebaseOpcodes.cpp
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pielink.arrays import append, changes, isin
+from pielink.arrays import append, changes
 from pielink.arraytypes import I8, U1, U8, Bool
 from pielink.dyld import leb128
 from pielink.dyld.columns import (
     LOCATION_MASK,
     POINTER_SIZE,
-    REBASE,
+    REBASE_TYPES,
     Rows,
-    check_limits,
-    expand,
     location_keys,
 )
 from pielink.dyld.columns import MAX_OFFSET_BITS as OFFSET_BITS
+from pielink.dyld.errors import DyldInfoError
 from pielink.dyld.plan import CostModel, Costs, Ints, Plan, plan
-from pielink.dyld.stream import (
-    ONE_LEB,
-    TWO_LEBS,
-    Form,
-    Opcode,
-    Stream,
-    describe,
-    fail,
-    grammar,
-    last_true,
-    parse,
-    refuse,
-)
 from pielink.dyld.strides import passes
 from pielink.dyld.writer import Opcodes, assemble
 from pielink.formats import macho
 
-MAX_PADDING = 15
+if TYPE_CHECKING:
+    from pielink.dyld.stream import Opcode
+
 BOTH_UP_TO = 4096  # locations for which both orders are tried: an estimate may be off by a byte
 MAX_IMMEDIATE = 15
 MAX_SCALED = MAX_IMMEDIATE * POINTER_SIZE
-TYPES = range(macho.REBASE_TYPE_POINTER, macho.REBASE_TYPE_TEXT_PCREL32 + 1)
-
-FORMS = {
-    macho.REBASE_OPCODE_DONE: Form("REBASE_OPCODE_DONE", immediate=False),
-    macho.REBASE_OPCODE_SET_TYPE_IMM: Form("REBASE_OPCODE_SET_TYPE_IMM"),
-    macho.REBASE_OPCODE_SET_SEGMENT_AND_OFFSET_ULEB: Form(
-        "REBASE_OPCODE_SET_SEGMENT_AND_OFFSET_ULEB", ONE_LEB
-    ),
-    macho.REBASE_OPCODE_ADD_ADDR_ULEB: Form(
-        "REBASE_OPCODE_ADD_ADDR_ULEB", ONE_LEB, immediate=False
-    ),
-    macho.REBASE_OPCODE_ADD_ADDR_IMM_SCALED: Form("REBASE_OPCODE_ADD_ADDR_IMM_SCALED"),
-    macho.REBASE_OPCODE_DO_REBASE_IMM_TIMES: Form("REBASE_OPCODE_DO_REBASE_IMM_TIMES"),
-    macho.REBASE_OPCODE_DO_REBASE_ULEB_TIMES: Form(
-        "REBASE_OPCODE_DO_REBASE_ULEB_TIMES", ONE_LEB, immediate=False
-    ),
-    macho.REBASE_OPCODE_DO_REBASE_ADD_ADDR_ULEB: Form(
-        "REBASE_OPCODE_DO_REBASE_ADD_ADDR_ULEB", ONE_LEB, immediate=False
-    ),
-    macho.REBASE_OPCODE_DO_REBASE_ULEB_TIMES_SKIPPING_ULEB: Form(
-        "REBASE_OPCODE_DO_REBASE_ULEB_TIMES_SKIPPING_ULEB", TWO_LEBS, immediate=False
-    ),
-}
-_GRAMMAR = grammar(FORMS)
 
 
 def _single(gap: Ints) -> Costs:
@@ -120,7 +85,7 @@ def encode(rows: Rows) -> bytes:
     """
     if not len(rows):
         return b""
-    key = location_keys(rows, TYPES)
+    key = location_keys(rows, REBASE_TYPES)
     if not (key[1:] > key[:-1]).all():
         key = np.sort(key)
         key = key[changes(key)]
@@ -161,7 +126,7 @@ def _refuse_two_types(key: U8) -> None:
     twice = np.flatnonzero(location[1:] == location[:-1])
     if len(twice):
         at = int(location[twice[0]])
-        raise fail(
+        raise DyldInfoError(
             f"segment {at >> OFFSET_BITS}, offset {at & ((1 << OFFSET_BITS) - 1):#x} "
             "is to be rebased with two types"
         )
@@ -225,68 +190,14 @@ def _set_opcodes(place: U1, offset: I8) -> Opcodes:
 
 
 def decode(data: bytes, segment_sizes: Sequence[int] | None = None) -> Rows:
-    """Decode a stream: (n,) REBASE in stream order, repeated locations included.
+    """Decode a stream: see `rebase_reader.decode`."""
+    from pielink.dyld import rebase_reader  # what writes streams starts sooner without it
 
-    segment_sizes: bytes in memory of each segment; a location must then lie inside its segment.
-    Without them any offset below 2**58 is let through. At most 2**24 locations are.
-    Raises DyldInfoError with the offset in the stream of the opcode at fault.
-    """
-    stream = _parse(data)
-    code, immediate = stream.opcode, stream.immediate
-    count, stride, advance = _effects(stream)
-    sets = code == macho.REBASE_OPCODE_SET_SEGMENT_AND_OFFSET_ULEB
-    moved = np.cumsum(advance)
-    last_set = last_true(sets)
-    start = (moved - advance) + (stream.first - moved)[last_set]
-    last_type = last_true(code == macho.REBASE_OPCODE_SET_TYPE_IMM)
-    kind = np.where(last_type < 0, 0, immediate[last_type])
-    segment = immediate[last_set]
-    does = np.flatnonzero(count)
-    at = stream.offset[does]
-    refuse(at, last_set[does] < 0, "a rebase comes before any SET_SEGMENT_AND_OFFSET_ULEB")
-    refuse(at, ~isin(kind[does], TYPES), "a rebase has an unknown type, or none was set")
-    repeats = (start[does], count[does], stride[does])
-    check_limits(at, segment[does], repeats, segment_sizes)
-    offset = expand(*repeats)
-    times = count[does].astype(np.int64)
-    rows = np.empty(len(offset), REBASE)
-    rows["segment"], rows["type"] = np.repeat(segment[does], times), np.repeat(kind[does], times)
-    rows["offset"] = offset
-    return rows
-
-
-def _parse(data: bytes) -> Stream:
-    """The opcodes in front of DONE, once the whole stream is found to be well-formed."""
-    stream = parse(data, _GRAMMAR)
-    known = stream.opcode <= macho.REBASE_OPCODE_DO_REBASE_ULEB_TIMES_SKIPPING_ULEB
-    refuse(stream.offset, ~known, "unknown rebase opcode")
-    if len(stream) and stream.opcode[-1] == macho.REBASE_OPCODE_DONE:
-        end = int(stream.offset[-1])
-        if len(data) - end - 1 > MAX_PADDING:
-            raise fail(f"over {MAX_PADDING} bytes follow DONE", end)
-        if any(data[end:]):
-            raise fail("the padding that follows DONE is not zero", end)
-    return stream
-
-
-def _effects(stream: Stream) -> tuple[U8, U8, U8]:
-    """What each opcode does: locations rebased, bytes from one to the next, bytes moved in all."""
-    code, a, b = stream.opcode, stream.first, stream.second
-    words = stream.immediate.astype(np.uint64)
-    add = code == macho.REBASE_OPCODE_DO_REBASE_ADD_ADDR_ULEB
-    skipping = code == macho.REBASE_OPCODE_DO_REBASE_ULEB_TIMES_SKIPPING_ULEB
-    immediate = code == macho.REBASE_OPCODE_DO_REBASE_IMM_TIMES
-    times = skipping | (code == macho.REBASE_OPCODE_DO_REBASE_ULEB_TIMES)
-    count = words * immediate + a * times + add
-    stride = np.uint64(POINTER_SIZE) + b * skipping + a * add
-    advance = count * stride + a * (code == macho.REBASE_OPCODE_ADD_ADDR_ULEB)
-    scaled = code == macho.REBASE_OPCODE_ADD_ADDR_IMM_SCALED
-    return count, stride, advance + words * scaled * np.uint64(POINTER_SIZE)
+    return rebase_reader.decode(data, segment_sizes)
 
 
 def opcodes(data: bytes) -> list[Opcode]:
-    """The opcodes one by one, DONE included, for people who debug an encoder.
+    """The opcodes one by one: see `rebase_reader.opcodes`."""
+    from pielink.dyld import rebase_reader
 
-    Raises DyldInfoError as `decode` does for a stream that is malformed as such.
-    """
-    return describe(_parse(data), FORMS, data)
+    return rebase_reader.opcodes(data)

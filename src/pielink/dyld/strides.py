@@ -25,6 +25,7 @@ LONGEST_PERIOD = 16
 MARGIN = 2  # bytes that a stretch must save by the estimate
 _UNIQUE = 0xFF00  # from here on: tokens that equal none within LONGEST_PERIOD
 _MODULUS = 251
+_LEAST_PASS, _LEAST_BACK = 3, 2  # bytes of a pass, and to take the address back to the next one
 
 
 @record
@@ -107,23 +108,35 @@ def _stretches(tokens: U2, period: int) -> _Stretches:
     edges = np.flatnonzero(equal[1:] != equal[:-1])
     first, stop = edges[::2], edges[1::2]
     long = np.flatnonzero(stop - first >= period)
-    first, count = first[long], stop[long] + period + 1 - first[long]
-    return _Stretches(first, count, period)
+    first = first.take(long)
+    return _Stretches(first, stop.take(long) + (period + 1) - first, period)
 
 
 def _profitable(stretches: _Stretches, offset: I8, cost: I8) -> _Stretches:
     """The stretches that save bytes, each without what the one before it takes."""
-    some = _only(stretches, _saved(stretches, offset, cost) >= MARGIN)
+    some = _saving(stretches, offset, cost)
     stop = some.first + some.count
     first = some.first.copy()
-    first[1:] = np.maximum(first[1:], stop[:-1] + 1)
+    np.maximum(first[1:], stop[:-1] + 1, out=first[1:])
+    if (first == some.first).all():
+        return some
     rest = _Stretches(first, stop - first, some.period)
-    rest = _only(rest, rest.count >= 2 * rest.period)
-    return _only(rest, _saved(rest, offset, cost) >= MARGIN)
+    return _saving(_only(rest, rest.count >= 2 * rest.period), offset, cost)
+
+
+def _saving(stretches: _Stretches, offset: I8, cost: I8) -> _Stretches:
+    """The stretches that save bytes; most cost too little in ascending order to look further."""
+    first, period = stretches.first, stretches.period
+    ascending = cost.take(first + stretches.count - 1) - cost.take(first)
+    some = _only(stretches, ascending >= MARGIN + period * _LEAST_PASS + (period - 1) * _LEAST_BACK)
+    if not len(some.first):
+        return some
+    return _only(some, _saved(some, offset, cost) >= MARGIN)
 
 
 def _only(stretches: _Stretches, which: Bool) -> _Stretches:
-    return _Stretches(stretches.first[which], stretches.count[which], stretches.period)
+    rows = np.flatnonzero(which)
+    return _Stretches(stretches.first.take(rows), stretches.count.take(rows), stretches.period)
 
 
 def _saved(stretches: _Stretches, offset: I8, cost: I8) -> I8:

@@ -17,7 +17,7 @@ import numpy as np
 from pielink.arrays import classes, distinct, isin
 from pielink.arraytypes import I8, U4
 from pielink.dyld import bind_writer, bindings
-from pielink.dyld.columns import BIND, LOCATION_MASK, Rows, location_keys
+from pielink.dyld.columns import BIND, BIND_TYPES, LOCATION_MASK, Rows, location_keys
 from pielink.dyld.stream import Opcode
 from pielink.formats import macho
 
@@ -42,7 +42,7 @@ def encode(rows: Rows, names: Sequence[bytes]) -> bytes:
     strong = (rows["type"] == NO_TYPE) & (rows["flags"] & STRONG > 0)
     binds = rows[~strong]
     if len(binds):
-        key = location_keys(binds, bindings.TYPES) & LOCATION_MASK
+        key = location_keys(binds, BIND_TYPES) & LOCATION_MASK
         binds = binds[bind_writer.unique_locations(binds, key)]
     definitions = np.zeros(int(strong.sum()), BIND)
     definitions["name"], definitions["flags"] = rows["name"][strong], rows["flags"][strong]

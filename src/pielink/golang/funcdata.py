@@ -77,7 +77,7 @@ def funcdata(
     """
     count, entries = _entries(program, symbols, functions)
     limit, nodes = len(symbols), np.bincount(functions.inlined.owner, minlength=len(functions))
-    ids = first_seen(entries[entries != 0], limit + len(functions))
+    ids = first_seen(entries.compress(entries != 0), limit + len(functions))
     ids, size, align = _by_alignment(program, symbols, ids, nodes)
     offset, end = _place(size, align)
     is_tree = ids >= limit
@@ -123,7 +123,7 @@ def _entries(program: Program, symbols: Symbols, functions: Functions) -> tuple[
     start = starts(count)
     ids = np.zeros(int(count.sum()), np.int64)
     ignored = _without_stub(program, symbols, functions, number)
-    ids[start[table.owner] + number] = np.where(ignored, 0, table.value)
+    ids[start.take(table.owner) + number] = np.where(ignored, 0, table.value)
     ids[start[has_tree] + INLINE_TREE] = len(symbols) + np.flatnonzero(has_tree)
     return count, ids
 
@@ -131,9 +131,11 @@ def _entries(program: Program, symbols: Symbols, functions: Functions) -> tuple[
 def _without_stub(program: Program, symbols: Symbols, functions: Functions, number: I8) -> Bool:
     """Entries that assembly functions name in the hope of a Go declaration, in vain."""
     table = functions.funcdata
-    from_assembly = program.objects.flags[functions.object[table.owner]] & OBJ_FROM_ASSEMBLY
-    hoped = (number == ARGS_POINTER_MAPS) | (number == ARG_INFO)
-    in_vain: Bool = hoped & (from_assembly != 0) & (symbols.data_size[table.value] == 0)
+    in_vain: Bool = (number == ARGS_POINTER_MAPS) | (number == ARG_INFO)
+    hoped = np.flatnonzero(in_vain)
+    unit = functions.object.take(table.owner.take(hoped))
+    from_assembly = program.objects.flags.take(unit) & OBJ_FROM_ASSEMBLY != 0
+    in_vain[hoped] = from_assembly & (symbols.data_size.take(table.value.take(hoped)) == 0)
     return in_vain
 
 

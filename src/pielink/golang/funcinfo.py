@@ -43,7 +43,7 @@ class Entries:
     def numbers(self, functions: int) -> I8:
         """The position of each entry among those of its function."""
         count = self.counts(functions)
-        return np.arange(len(self.owner)) - (np.cumsum(count) - count)[self.owner]
+        return np.arange(len(self.owner)) - (np.cumsum(count) - count).take(self.owner)
 
     def counts(self, functions: int) -> I8:
         """Entries of each function."""
@@ -125,19 +125,24 @@ class _OwnAuxes:
 
     def __init__(self, symbols: Symbols, auxes: Auxes, rows: I4) -> None:
         index, self.owner = ranges(symbols.aux_start[rows], symbols.aux_count[rows])
-        self.kind, self.target, self.count = auxes.type[index], auxes.target[index], len(rows)
+        self.kind, self.target = auxes.type.take(index), auxes.target.take(index)
+        self.count = len(rows)
 
     def single(self, wanted: Aux) -> I4:
         """The one of this kind that each row has, or 0."""
         found = np.zeros(self.count, np.int32)
         hit = np.flatnonzero(self.kind == wanted)
-        found[self.owner[hit]] = self.target[hit]
+        found[self.owner.take(hit)] = self.target.take(hit)
         return found
 
     def several(self, wanted: Aux, chosen: Bool) -> Entries:
         """All of this kind, for the chosen rows."""
-        hit = np.flatnonzero((self.kind == wanted) & chosen[self.owner])
-        return Entries(self.owner[hit], self.target[hit])
+        hit = np.flatnonzero(self.kind == wanted)
+        owner, target = self.owner.take(hit), self.target.take(hit)
+        if not chosen.all():
+            own = np.flatnonzero(chosen.take(owner))
+            owner, target = owner.take(own), target.take(own)
+        return Entries(owner, target)
 
 
 def _counts(program: Program, slot: I4, start: I8, size: I8, valid: Bool) -> tuple[I8, I8]:
@@ -156,11 +161,11 @@ def _inlined(
     program: Program, objects: I4, start: I8, file_count: I8, inline_count: I8
 ) -> InlinedCalls:
     number, owner = ranges(np.zeros(len(start), np.int64), inline_count)
-    at = (start + SMALLEST + 4 * file_count)[owner] + INLINED_SIZE * number
-    words = windows(program.memory.bytes, "<u4")
-    package, symbol = words[at + 12], words[at + 16]
-    slot = program.resolve(objects[owner], package, symbol)
-    return InlinedCalls(owner, words[at + 4], slot, words[at + 20])
+    at = (start + SMALLEST + 4 * file_count).take(owner) + INLINED_SIZE * number
+    records = windows(program.memory.bytes, f"V{INLINED_SIZE}")[at]
+    _, file, _, package, symbol, parent_pc = records.view("<u4").reshape(-1, 6).T.copy()
+    slot = program.resolve(objects.take(owner), package, symbol)
+    return InlinedCalls(owner, file, slot, parent_pc)
 
 
 def _require(program: Program, slot: I4, holds: Bool) -> None:

@@ -13,13 +13,15 @@ of fewer than 32 words without pointers is written as zero bits, a longer one as
 its repetition.
 
 So a program is a sequence of events in ascending order of words: a pointer, or a repetition. The
-variables are taken apart level by level, all at once; then all events are encoded at once.
+variables of all sections are taken apart level by level, all at once; then the events of a section
+are encoded at once.
 
 Source: GCProg in cmd/link/internal/ld/data.go, cmd/internal/gcprog, internal/abi/type.go.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,20 +48,30 @@ LONGEST_LITERAL = 127  # bits in one code
 SHORT_GAP = 32  # words; a gap of at least as many becomes a repetition
 GC_MASK_ON_DEMAND = 16  # flag of a type that has no mask
 POINTER_BYTES, GC_MASK = 8, 32  # offsets in a type descriptor
-ARRAY_ELEMENT, ARRAY_LENGTH, STRUCT_FIELD_COUNT = 48, 64, 64
+ARRAY_ELEMENT = 48
+ELEMENT_COUNT = 64  # elements of an array, fields of a struct
 STRUCT_FIELDS, FIELD_SIZE, FIELD_TYPE, FIELD_OFFSET = 80, 24, 8, 16
 DEEPEST = 1000  # levels of types within types; a descriptor that holds itself has no end
 
+_LEAST_SIZE = np.full(256, typedata.COMMON_SIZE, np.int64)  # of a descriptor, by kind
+_LEAST_SIZE[[typedata.ARRAY, typedata.STRUCT]] = ELEMENT_COUNT + WORD, STRUCT_FIELDS
 
-def gc_program(program: Program, symbols: Symbols, rows: I4, offset: I8, size: int) -> bytes:
-    """The program for the variables `rows`, which begin `offset` bytes into a section.
 
-    Offsets ascend; `size` is that of the section's part that the program describes, in bytes.
-    Raises LinkError for variables without type information, FormatError for malformed types.
+def gc_programs(
+    program: Program, symbols: Symbols, sections: Sequence[tuple[I4, I8, int]]
+) -> list[bytes]:
+    """The program for each section: (rows of its variables, their offsets in it, its size).
+
+    Offsets ascend; the size is that of the section's part that the program describes; both are in
+    bytes. Raises LinkError for variables without type information, FormatError for malformed types.
     """
-    types = _types(program, symbols, rows)
-    events = _Walk(program, size).events(offset, types)
-    return encode(*events, size // WORD)
+    rows, offset = (np.concatenate([s[column] for s in sections]) for column in (0, 1))
+    size = np.array([size for _, _, size in sections])
+    section = np.repeat(np.arange(len(sections)), [len(rows) for rows, _, _ in sections])
+    walk = _Walk(program, size, int(size.sum()) // WORD)
+    walk.take_apart(offset, _types(program, symbols, rows), section)
+    events = walk.events()
+    return [encode(*own, words) for own, words in zip(events, (size // WORD).tolist(), strict=True)]
 
 
 def _types(program: Program, symbols: Symbols, rows: I4) -> I4:
@@ -80,129 +92,170 @@ def _types(program: Program, symbols: Symbols, rows: I4) -> I4:
 
 
 @record
+class _Types:
+    """The different types of one level, and the symbols that they refer to; columns (n,)."""
+
+    slot: I4
+    start: I8  # of the descriptor, in the flat memory
+    pointer_bytes: I8
+    is_array: Bool
+    is_struct: Bool
+    is_mask: Bool  # a type of any other kind: it has a mask of its own
+    count: I8  # elements of an array, fields of a struct, 0 of others
+    links: I8  # what it refers to: one element type, the types of all fields, or one mask
+    place: I8  # of the reference to the first of them, in the descriptor
+
+
+@record
 class _Walk:
-    """Takes variables apart; collects pointers and repetitions, as words from the start."""
+    """Takes variables apart; collects pointers and repetitions, as words from a section's start."""
 
     program: Program
-    size: int
-    pointers: list[I8] = fresh(factory=list)
-    repeats: list[tuple[I8, I8, I8]] = fresh(factory=list)  # at, words, times
+    size: I8  # of each section, in bytes
+    words: int  # of all sections
+    pointers: list[tuple[I8, I8]] = fresh(factory=list)  # section, at
+    repeats: list[tuple[I8, I8, I8, I8]] = fresh(factory=list)  # section, at, words, times
 
-    def events(self, offset: I8, types: I4) -> tuple[I8, I8, I8, I8]:
-        """(pointers, and of repetitions: where, how many words, how many times), unsorted."""
+    def take_apart(self, offset: I8, types: I4, section: I8) -> None:
+        """Collect the events of these variables."""
         for _ in range(DEEPEST):
             if not len(types):
-                break
-            offset, types = self._level(offset, types)
-        else:
-            raise typedata.malformed(self.program, int(types[0]), "is a type that holds itself")
-        nothing = np.zeros(0, np.int64)
-        columns = zip((nothing, nothing, nothing), *self.repeats, strict=True)
-        at, words, times = (np.concatenate(column) for column in columns)
-        return np.concatenate([nothing, *self.pointers]), at, words, times
+                return
+            offset, types, section = self._level(offset, types, section)
+        raise typedata.malformed(self.program, int(types[0]), "is a type that holds itself")
 
-    def _level(self, offset: I8, types: I4) -> tuple[I8, I4]:
+    def events(self) -> Iterator[tuple[I8, I8, I8, I8]]:
+        """(pointers, and of repetitions: where, how many words, how many times), unsorted."""
+        nothing = np.zeros(0, np.int64)
+        section, pointers = (
+            np.concatenate(c) for c in zip([nothing] * 2, *self.pointers, strict=True)
+        )
+        of, *repeats = (np.concatenate(c) for c in zip([nothing] * 4, *self.repeats, strict=True))
+        for number in range(len(self.size)):
+            own = of == number
+            yield pointers[section == number], *(column[own] for column in repeats)
+
+    def _level(self, offset: I8, types: I4, section: I8) -> tuple[I8, I4, I8]:
         """Take apart variables at `offset`; return the arrays' elements and structs' fields."""
         unique, _, back = classes(types)
-        kind = typedata.kinds(self.program, unique)
-        end = offset + self._word(unique, POINTER_BYTES)[back]
-        if (offset < 0).any() or (end <= offset).any() or (end > self.size).any():
-            bad = (offset < 0) | (end <= offset) | (end > self.size)
-            raise self._malformed(types[np.argmax(bad)], "has its pointers outside of the variable")
-        if len(types) > self.size // WORD:
-            raise self._malformed(types[0], "has fields that overlap")
+        found = self._read(unique)
+        end = offset + found.pointer_bytes[back]
+        outside = (offset < 0) | (end <= offset) | (end > self.size[section])
+        if outside.any():
+            bad = types[np.argmax(outside)]
+            raise self._malformed(bad, "has its pointers outside of the variable")
+        number, owner = ranges(np.zeros(len(unique), np.int64), found.links)
+        at = found.place[owner] + FIELD_SIZE * number
+        target = self._targets(found)
+        self._masks(found, target[found.is_mask[owner]], offset, back, section)
+        inside = np.flatnonzero(~found.is_mask[owner])
+        owner, inner, at = owner[inside], target[inside], at[inside]
+        start = typedata.descriptors(self.program, inner)[0]
+        element = np.flatnonzero(found.is_array[owner])
+        if len(element):
+            self._arrays(found, self._word(start[element]), offset, back, section)
+        has_pointers = self._word(start + POINTER_BYTES) != 0
+        has_pointers[element] = True
+        kept = np.flatnonzero(has_pointers)
+        owner, inner, at = owner[kept], inner[kept], at[kept]
+        shift = self._word(found.start[owner] + at + (FIELD_OFFSET - FIELD_TYPE))
+        shift *= found.is_struct[owner]
+        count = np.bincount(owner, minlength=len(unique))
+        self._limit(types, count[back])
+        index, item = ranges(starts(count)[back], count[back])
+        return offset[item] + shift[index], inner[index], section[item]
+
+    def _read(self, types: I4) -> _Types:
+        """What the descriptors say."""
+        memory = self.program.memory.bytes
+        start, size = typedata.descriptors(self.program, types)
+        kind = memory[start + typedata.KIND_OFFSET]
         is_array, is_struct = kind == typedata.ARRAY, kind == typedata.STRUCT
-        self._masks(offset, back, unique, ~(is_array | is_struct))
-        at, element = self._arrays(offset, back, unique, is_array)
-        field_at, inner = self._structs(offset, back, unique, is_struct)
-        return np.concatenate([at, field_at]), np.concatenate([element, inner])
+        is_mask = ~(is_array | is_struct)
+        self._refuse(types, size < _LEAST_SIZE[kind], "is a type that is cut short")
+        flags = memory[start + typedata.FLAGS_OFFSET]
+        on_demand = is_mask & (flags & GC_MASK_ON_DEMAND != 0)
+        self._refuse(types, on_demand, "has no GC mask")
+        # The number lies behind the descriptor of another kind, but not behind the memory.
+        count = np.where(is_mask, 0, self._word(start + ELEMENT_COUNT))
+        uncommon = (flags & typedata.FLAG_UNCOMMON).astype(np.int64) * typedata.UNCOMMON_SIZE
+        first = STRUCT_FIELDS + uncommon
+        unfit = is_struct & ((count < 0) | (count > (size - first) // FIELD_SIZE))
+        self._refuse(types, unfit, "has fields outside of the descriptor")
+        return _Types(
+            *(types, start, self._word(start + POINTER_BYTES)),
+            *(is_array, is_struct, is_mask, count),
+            links=np.where(is_struct, count, 1),
+            place=np.where(
+                is_struct, first + FIELD_TYPE, np.where(is_array, ARRAY_ELEMENT, GC_MASK)
+            ),
+        )
 
-    def _masks(self, offset: I8, back: I8, unique: I4, chosen: Bool) -> None:
+    def _targets(self, found: _Types) -> I4:
+        """What each link refers to, those of one type after the other; 0 if there is nothing.
+
+        Links have one distance, so a relocation tells by its offset which link it is. If several
+        are at one place, the first one counts.
+        """
+        row, owner = self.program.relocs.rows(found.slot)
+        records = self.program.relocs.at(row)
+        distance = records["offset"] - found.place.take(owner)
+        number = distance // FIELD_SIZE
+        fits = (distance == number * FIELD_SIZE) & (number >= 0) & (number < found.links[owner])
+        hit = np.flatnonzero(fits)[::-1]
+        owner, number = owner[hit], number[hit]
+        target = np.zeros(int(found.links.sum()), np.int32)
+        target[starts(found.links)[owner] + number] = self.program.targets(
+            self.program.slots.object[found.slot[owner]], records[hit]
+        )
+        return target
+
+    def _masks(self, found: _Types, mask: I4, offset: I8, back: I8, section: I8) -> None:
         """Types with a mask: a pointer for each bit that is set."""
-        memory, contents = self.program.memory.bytes, self.program.contents
-        group, item = _pick(chosen, back)
-        types = unique[chosen]
-        flags = memory[contents.of(types)[0] + typedata.FLAGS_OFFSET]
-        if (flags & GC_MASK_ON_DEMAND).any():
-            raise self._malformed(types[np.argmax(flags & GC_MASK_ON_DEMAND)], "has no GC mask")
-        words = self._word(types, POINTER_BYTES) // WORD
-        mask = typedata.relocation_target(self.program, types, np.full(len(types), GC_MASK))
-        start, size = contents.of(mask)
-        short = size * 8 < words
-        if short.any():
-            raise self._malformed(types[np.argmax(short)], "has a GC mask that is cut short")
-        if int(words[group].sum()) > self.size // WORD:
-            raise self._malformed(types[0], "has fields that overlap")
-        bit, owner = ranges(np.zeros(len(group), np.int64), words[group])
-        byte = memory[start[group][owner] + bit // 8]
-        is_set = (byte >> (bit % 8).astype(np.uint8)) & 1 != 0
-        self.pointers.append((offset[item][owner] // WORD + bit)[is_set])
+        types = np.flatnonzero(found.is_mask)
+        begin, size = self.program.contents.of(mask)
+        words = np.where(found.is_mask, found.pointer_bytes // WORD, 0)
+        short = size * 8 < words[types]
+        self._refuse(found.slot[types], short, "has a GC mask that is cut short")
+        self._limit(found.slot[types], words[back])
+        start = np.zeros(len(words), np.int64)
+        start[types] = begin
+        bit, item = ranges(np.zeros(len(back), np.int64), words[back])
+        byte = self.program.memory.bytes[start[back][item] + (bit >> 3)]
+        is_set = np.flatnonzero((byte >> (bit & 7).astype(np.uint8)) & 1)
+        bit, item = bit[is_set], item[is_set]
+        self.pointers.append((section[item], offset[item] // WORD + bit))
 
-    def _arrays(self, offset: I8, back: I8, unique: I4, chosen: Bool) -> tuple[I8, I4]:
-        """One element of each array, and a repetition for the others."""
-        group, item = _pick(chosen, back)
-        types = unique[chosen]
-        self._require_size(types, np.full(len(types), ARRAY_LENGTH + WORD))
-        at = np.full(len(types), ARRAY_ELEMENT)
-        element = typedata.relocation_target(self.program, types, at)
-        typedata.kinds(self.program, element)
-        length, size = self._word(types, ARRAY_LENGTH), self._word(element, 0)
-        unfit = (size <= 0) | (length <= 0) | (length > self.size // np.maximum(size, 1))
-        if unfit.any():
-            raise self._malformed(types[np.argmax(unfit)], "is an array larger than the variable")
-        many = length[group] > 1
-        words = size[group][many] // WORD
-        after = (offset[item][many] + size[group][many]) // WORD
-        self.repeats.append((after, words, length[group][many] - 1))
-        return offset[item], element[group]
+    def _arrays(self, found: _Types, element: I8, offset: I8, back: I8, section: I8) -> None:
+        """A repetition for the elements of each array but its first; they have `element` bytes."""
+        size = np.zeros(len(found.slot), np.int64)
+        size[found.is_array] = element
+        item = np.flatnonzero(found.is_array[back])
+        of = back[item]
+        size, length, section = size[of], found.count[of], section[item]
+        unfit = (size <= 0) | (length <= 0) | (length > self.size[section] // np.maximum(size, 1))
+        self._refuse(found.slot[of], unfit, "is an array larger than the variable")
+        many = np.flatnonzero(length > 1)
+        size, length = size[many], length[many]
+        after = (offset[item[many]] + size) // WORD
+        self.repeats.append((section[many], after, size // WORD, length - 1))
 
-    def _structs(self, offset: I8, back: I8, unique: I4, chosen: Bool) -> tuple[I8, I4]:
-        """The fields with pointers."""
-        group, item = _pick(chosen, back)
-        types = unique[chosen]
-        self._require_size(types, np.full(len(types), STRUCT_FIELDS))
-        count = self._word(types, STRUCT_FIELD_COUNT)
-        start, size = self.program.contents.of(types)
-        flags = self.program.memory.bytes[start + typedata.FLAGS_OFFSET]
-        is_uncommon = (flags & typedata.FLAG_UNCOMMON).astype(np.int64)
-        first = STRUCT_FIELDS + typedata.UNCOMMON_SIZE * is_uncommon
-        room = (size - first) // FIELD_SIZE
-        unfit = (count < 0) | (count > room)
-        if unfit.any():
-            raise self._malformed(types[np.argmax(unfit)], "has fields outside of the descriptor")
-        number, struct = ranges(np.zeros(len(types), np.int64), count)
-        at = first[struct] + FIELD_SIZE * number
-        inner = typedata.relocation_target(self.program, types[struct], at + FIELD_TYPE)
-        typedata.kinds(self.program, inner)
-        kept = self._word(inner, POINTER_BYTES) != 0
-        inner, struct, at = inner[kept], struct[kept], at[kept]
-        shift = self._word(types[struct], at + FIELD_OFFSET)
-        kept_count = np.bincount(struct, minlength=len(types))
-        index, owner = ranges(starts(kept_count)[group], kept_count[group])
-        if len(index) > self.size // WORD:
-            raise self._malformed(types[0], "has fields that overlap")
-        return offset[item][owner] + shift[index], inner[index]
-
-    def _word(self, slots: I4, at: I8 | int) -> I8:
-        """The 8-byte number `at` bytes into each descriptor, whose size has been checked."""
-        words = windows(self.program.memory.bytes, "<i8")
-        found: I8 = words[self.program.contents.of(slots)[0] + at]
+    def _word(self, at: I8) -> I8:
+        """The 8-byte numbers at these places of the flat memory."""
+        found: I8 = windows(self.program.memory.bytes, "<i8")[at]
         return found
 
-    def _require_size(self, slots: I4, size: I8) -> None:
-        short = self.program.contents.of(slots)[1] < size
-        if short.any():
-            raise self._malformed(slots[np.argmax(short)], "is a type that is cut short")
+    def _limit(self, types: I4, words: I8) -> None:
+        """FormatError, of the first type, if so many words are more than there are."""
+        if int(words.sum()) > self.words:
+            raise self._malformed(types[0], "has fields that overlap")
+
+    def _refuse(self, types: I4, bad: Bool, why: str) -> None:
+        if bad.any():
+            raise self._malformed(types[np.argmax(bad)], why)
 
     def _malformed(self, slot: np.integer, why: str) -> FormatError:
         return typedata.malformed(self.program, int(slot), why)
-
-
-def _pick(chosen: Bool, back: I8) -> tuple[I8, I8]:
-    """(which of the chosen types, which item) for all items whose type is chosen."""
-    number = np.cumsum(chosen) - 1
-    item = np.flatnonzero(chosen[back])
-    return number[back[item]], item
 
 
 def encode(pointers: I8, repeat_at: I8, repeat_words: I8, repeat_times: I8, words: int) -> bytes:

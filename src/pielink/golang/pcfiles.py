@@ -11,8 +11,10 @@ Source: walkFilenames, generateFilenameTabs, expandGoroot in cmd/link/internal/l
 
 from __future__ import annotations
 
+import itertools
 import os
 import posixpath
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,17 +62,29 @@ def file_tables(program: Program, functions: Functions, goroot: str) -> FileTabl
     first = np.full(len(program.objects.base), NO_UNIT, np.int64)
     first[units] = starts(entries[units])
     names = _names(program, ranges(base[units], entries[units])[0], base)
-    offset_of_name: dict[bytes, int] = {}
-    shown = []
-    position = 0
-    for name in map(names.__getitem__, (first[holder] + used - base[holder]).tolist()):
-        if name not in offset_of_name:
-            offset_of_name[name] = position
-            shown.append(expand_file(name, goroot) + b"\0")
-            position += len(shown[-1])
+    rows = (first[holder] + used - base[holder]).tolist()
+    different = list(dict.fromkeys(map(names.__getitem__, rows)))
+    shown = expand_files(different, goroot)
+    offsets = itertools.accumulate((len(name) + 1 for name in shown), initial=0)
+    offset_of_name = dict(zip(different, offsets, strict=False))
     cutab = np.array([offset_of_name.get(name, NO_FILE) for name in names], np.uint32)
     unit = first[functions.object].astype(np.uint32)
-    return FileTables(cutab, b"".join(shown), len(shown), unit)
+    return FileTables(cutab, b"".join([name + b"\0" for name in shown]), len(shown), unit)
+
+
+def expand_files(names: Sequence[bytes], goroot: str) -> list[bytes]:
+    """File names as the runtime shows them; those of one directory are looked at once."""
+    directories: dict[bytes, bytes] = {}
+    shown = []
+    for name in names:
+        directory, slash, own = name.rpartition(b"/")
+        if not slash or own in (b"", b".", b".."):
+            shown.append(expand_file(name, goroot))
+            continue
+        if directory not in directories:
+            directories[directory] = expand_file(directory + b"/-", goroot)[:-1]
+        shown.append(directories[directory] + own)
+    return shown
 
 
 def expand_file(name: bytes, goroot: str) -> bytes:

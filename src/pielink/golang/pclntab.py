@@ -150,7 +150,7 @@ def _pctab(program: Program, symbols: Symbols, functions: Functions) -> tuple[U1
         ],
     )
     rows = first_seen(walk, len(symbols))
-    rows = rows[symbols.size[rows] != 0]
+    rows = rows.compress(symbols.size.take(rows) != 0)
     size = symbols.size[rows]
     if int(size.sum()) > program.memory.used:  # what an object holds is no larger than the object
         file = program.objects.file[int(symbols.object[rows[np.argmax(size)]])]
@@ -205,8 +205,8 @@ class _Records:
         for i, column in enumerate(self._columns(deferreturn, pcdata_count)):
             out[start + i] = column
         pcdata = functions.pcdata
-        at = start[pcdata.owner] + RECORD_WORDS + pcdata.numbers(many)
-        out[at] = self.pc_offset[pcdata.value]
+        at = start.take(pcdata.owner) + RECORD_WORDS + pcdata.numbers(many)
+        out[at] = self.pc_offset.take(pcdata.value)
         at = start[inlines] + RECORD_WORDS + INLINE_PCDATA
         out[at] = self.pc_offset[functions.pcinline[inlines]]
         count = self.data.count
@@ -223,9 +223,9 @@ class _Records:
             self.name,
             functions.args,
             deferreturn,
-            offset[functions.pcsp],
-            offset[functions.pcfile],
-            offset[functions.pcline],
+            offset.take(functions.pcsp),
+            offset.take(functions.pcfile),
+            offset.take(functions.pcline),
             pcdata_count,
             self.files.unit,
             functions.start_line,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_PLAIN = frozenset(map(chr, range(0x21, 0x7F))) - frozenset('%"')
+
 
 def path_to_prefix(path: str) -> str:
     """An import path as symbol names spell it: control, space, '%', '"', non-ASCII bytes and the
@@ -10,6 +12,8 @@ def path_to_prefix(path: str) -> str:
     head, slash, tail = path.rpartition("/")
 
     def escape(part: str, dots: bool) -> str:
+        if _PLAIN.issuperset(part) and not (dots and "." in part):
+            return part
         return "".join(
             f"%{byte:02x}"
             if byte <= 0x20 or byte >= 0x7F or byte in b'%"' or (dots and byte == 0x2E)

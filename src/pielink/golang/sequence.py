@@ -21,8 +21,9 @@ def interleave(count: int, parts: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -
     start = np.cumsum(total) - total
     merged = np.empty(int(total.sum()), np.int64)
     for (owner, value), many in zip(parts, counts, strict=True):
-        first = start - (np.cumsum(many) - many)
-        merged[first[owner] + np.arange(len(owner))] = value
+        place = (start - (np.cumsum(many) - many)).take(owner)
+        place += np.arange(len(owner))
+        merged[place] = value
         start = start + many
     return merged
 
@@ -32,7 +33,7 @@ def first_seen(ids: NDArray[np.integer], limit: int) -> I8:
     first = np.empty(limit, np.int32)
     order = np.arange(len(ids), dtype=np.int32)
     first[ids[::-1]] = order[::-1]
-    new: I8 = ids[first[ids] == order].astype(np.int64)
+    new: I8 = ids.compress(first.take(ids) == order).astype(np.int64)
     return new
 
 
@@ -49,6 +50,7 @@ def round_up(value: Any, multiple: Any) -> Any:
 
 
 MAX_DATA_ALIGN = 32  # amd64 and arm64: no symbol is aligned further by its size alone
+_BY_SIZE = np.array([1, *(1 << n.bit_length() - 1 for n in range(1, MAX_DATA_ALIGN + 1))])
 
 
 def alignment(size: I8, align: NDArray[np.integer]) -> I8:
@@ -56,6 +58,5 @@ def alignment(size: I8, align: NDArray[np.integer]) -> I8:
 
     The latter is the largest power of two that is at most `size`, and at most MAX_DATA_ALIGN.
     """
-    power = np.frexp(np.clip(size, 1, MAX_DATA_ALIGN).astype(np.float64))[1] - 1
-    result: I8 = np.where(align == 0, np.int64(1) << power.astype(np.int64), align)
+    result: I8 = np.where(align == 0, _BY_SIZE.take(np.minimum(size, MAX_DATA_ALIGN)), align)
     return result

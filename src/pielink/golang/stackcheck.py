@@ -33,10 +33,14 @@ def depths(graph: StackGraph, stop: int) -> I8:
     found[graph.splittable] = CALL_SIZE
     fixed = graph.callee == INDIRECT
     np.maximum.at(found, graph.caller[fixed], graph.growth[fixed] + CALL_SIZE)
-    caller, callee, growth = graph.caller[~fixed], graph.callee[~fixed], graph.growth[~fixed]
+    calls = np.flatnonzero(~fixed)
+    caller, callee = (
+        column.take(calls).astype(np.int64) for column in (graph.caller, graph.callee)
+    )
+    growth = graph.growth.take(calls)
     while True:
-        deeper = growth + found[callee]
-        short = np.flatnonzero(deeper > found[caller])
+        deeper = growth + found.take(callee)
+        short = np.flatnonzero(deeper > found.take(caller))
         if not len(short) or found.max() > stop:
             return found
         np.maximum.at(found, caller[short], deeper[short])

@@ -61,14 +61,14 @@ def stack_graph(
 ) -> StackGraph:
     """Collect the calls of nosplit functions. FormatError if a pc-sp table is malformed."""
     has_info = np.zeros(len(symbols), np.bool_)
-    has_info[auxes.owner[auxes.type == Aux.FUNCINFO]] = True
+    has_info[auxes.owner.take(np.flatnonzero(auxes.type == Aux.FUNCINFO))] = True
     nosplit = has_info & ((symbols.flags & FLAG_NOSPLIT) != 0)
     nosplit[morestack] = False
     splittable = has_info & ~nosplit
     splittable[morestack] = False
     table_of = np.zeros(len(symbols), np.int32)
-    is_table = auxes.type == Aux.PCSP
-    table_of[auxes.owner[is_table]] = auxes.target[is_table]
+    table = np.flatnonzero(auxes.type == Aux.PCSP)
+    table_of[auxes.owner.take(table)] = auxes.target.take(table)
     functions = np.flatnonzero(nosplit & (table_of > 0)).astype(np.int32)
     tables, _, table_index = classes(table_of[functions])
     depths = _pcsp_spans(memory, symbols, tables)
@@ -76,8 +76,9 @@ def stack_graph(
     own[functions] = depths.largest[table_index]
 
     row, owner = ranges(symbols.reloc_start[functions], symbols.reloc_count[functions])
-    called = np.flatnonzero((relocs.type[row] == Reloc.CALL) | (relocs.type[row] == Reloc.CALLIND))
-    row, owner = row[called], owner[called]
+    kind = relocs.type.take(row)
+    called = np.flatnonzero((kind == Reloc.CALL) | (kind == Reloc.CALLIND))
+    row, owner = row.take(called), owner.take(called)
     depth, covered = depths.at(table_index[owner], relocs.offset[row])
     row, owner = row[covered], owner[covered]
     # A call of something that is not in the program is taken for an indirect one.

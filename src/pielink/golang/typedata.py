@@ -68,11 +68,19 @@ def relocation_target(program: Program, slots: I4, offsets: I8, guess: I8 | None
     return found
 
 
+def descriptors(program: Program, slots: I4) -> tuple[I8, I8]:
+    """Where each descriptor is in the flat memory, and its size: (n,) each.
+
+    FormatError if one is shorter than the common part.
+    """
+    start, size = program.contents.of(slots)
+    _require(program, slots, size >= COMMON_SIZE, "is no type descriptor")
+    return start, size
+
+
 def kinds(program: Program, slots: I4) -> U1:
     """The kind of each descriptor; FormatError if one is shorter than the common part."""
-    data, size = program.contents.of(slots)
-    _require(program, slots, size >= COMMON_SIZE, "is no type descriptor")
-    return program.memory.bytes[data + KIND_OFFSET]
+    return program.memory.bytes[descriptors(program, slots)[0] + KIND_OFFSET]
 
 
 def methods(program: Program, slots: I4) -> tuple[I8, I8]:
@@ -80,11 +88,11 @@ def methods(program: Program, slots: I4) -> tuple[I8, I8]:
 
     FormatError if a descriptor has no uncommon type or its records do not fit.
     """
-    data, size = program.contents.of(slots)
+    data, size = descriptors(program, slots)
     sizes = np.full(256, COMMON_SIZE, np.int64)
     for kind, extra in (*KIND_SIZE.items(), (MAP, MAP_SIZE[program.release.name])):
         sizes[kind] += extra
-    uncommon = sizes[kinds(program, slots)]
+    uncommon = sizes[program.memory.bytes[data + KIND_OFFSET]]
     flags = program.memory.bytes[data + FLAGS_OFFSET]
     fits = ((flags & FLAG_UNCOMMON) != 0) & (uncommon + UNCOMMON_SIZE <= size)
     _require(program, slots, fits, "is a type without methods, but has method relocations")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pielink.arrays import classes, split
+from pielink.arrays import changes, split
 from pielink.golang.gosort import go_sort
 from pielink.golang.sequence import alignment
 from pielink.golang.typedata import type_strings
@@ -34,14 +34,14 @@ def arrange(program: Program, symbols: Symbols, special: Bool, zerobase: int) ->
     """Order the data symbols of each kind. `zerobase` is the row of runtime.zerobase."""
     laid_out = (symbols.kind > Kind.TEXT_END) & (symbols.kind < Kind.FIRST_UNALLOCATED)
     laid_out &= ~special & ((symbols.name_size > 0) | (symbols.slot == 0))
-    rows = np.flatnonzero(laid_out).astype(np.int32)
-    size = symbols.size[rows] * 2
+    rows = np.flatnonzero(laid_out)
+    size, kind = symbols.size.take(rows) * 2, symbols.kind.take(rows)
     size[rows == zerobase] = 1
-    size[symbols.kind[rows] >= Kind.FIRST_HOST_SECTION] = 0  # their order means something
-    order = np.argsort(symbols.kind[rows].astype(np.int64) << 40 | size, kind="stable")
-    rows = rows[order]
-    kinds, start, _ = classes(symbols.kind[rows])
-    found = dict(zip(kinds.tolist(), split(rows, start[1:]), strict=True))
+    size[kind >= Kind.FIRST_HOST_SECTION] = 0  # their order means something
+    order = np.argsort(kind.astype(np.int64) << 40 | size, kind="stable")
+    rows, kind = rows.take(order).astype(np.int32), kind.take(order)
+    start = np.flatnonzero(changes(kind))
+    found = dict(zip(kind[start].tolist(), split(rows, start[1:]), strict=True))
     for fixed in (Kind.PCLNTAB,):
         found = {k: np.sort(r) if k == fixed else r for k, r in found.items()}
     align = alignment(symbols.size, symbols.align)

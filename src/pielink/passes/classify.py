@@ -9,7 +9,7 @@ import numpy as np
 
 from pielink.golang.release import Release
 from pielink.names import words_at
-from pielink.tables import FLAG2_ITAB, U1, U8, Bool, Kind, Memory, Symbols
+from pielink.tables import FLAG2_ITAB, I8, U1, U8, Bool, Kind, Memory, Symbols
 
 # In releases without type links itabs lie among the types.
 _GO_STRING, _GC_BITS, _TYPE = b"go:string.", b"runtime.gcbits.", b"type:"
@@ -23,22 +23,24 @@ def classify(memory: Memory, symbols: Symbols, special: Bool, release: Release, 
     they are. Shape (len(symbols),).
     """
     kind = symbols.kind.copy()
-    plain = ((kind == Kind.RODATA) | (kind == Kind.GO_FUNC)) & ~special
-    names = _Names(memory, symbols)
+    rows = np.flatnonzero(((kind == Kind.RODATA) | (kind == Kind.GO_FUNC)) & ~special)
+    names = _Names(memory, symbols, rows)
     types, bits = names.begin_with(_TYPE), names.begin_with(_GC_BITS)
     if release.type_links:
         bits |= names.begin_with(_GC_PROGRAM)
     else:
-        types |= (symbols.flags2 & FLAG2_ITAB) != 0
-        kind[(kind == Kind.NOPTR_BSS) & names.begin_with(_GC_MASK)] = Kind.GC_MASK
+        types |= (symbols.flags2.take(rows) & FLAG2_ITAB) != 0
+        bss = np.flatnonzero(kind == Kind.NOPTR_BSS)
+        kind[bss[_Names(memory, symbols, bss).begin_with(_GC_MASK)]] = Kind.GC_MASK
     choices = [
         (names.begin_with(_GO_STRING), Kind.GO_STRING),
         (bits, Kind.GC_BITS),
         (names.end_with(_FUNC_VALUE), Kind.GO_FUNC),
         (types, Kind.TYPE),
     ]
+    plain = np.ones(len(rows), np.bool_)
     for chosen, new in choices:
-        kind[plain & chosen] = new
+        kind[rows.compress(plain & chosen)] = new
         plain &= ~chosen
     if pie:
         rest = (kind == Kind.RODATA) & ~special & (symbols.reloc_count > 0)
@@ -47,12 +49,12 @@ def classify(memory: Memory, symbols: Symbols, special: Bool, release: Release, 
 
 
 class _Names:
-    """The names of all rows, to be asked how they begin and end. Answers are (n,) bool."""
+    """The names of some rows, to be asked how they begin and end. Answers are (n,) bool."""
 
-    def __init__(self, memory: Memory, symbols: Symbols) -> None:
-        self.memory, self.offset = memory, symbols.name_offset
-        self.size = symbols.name_size
-        self.first = words_at(memory, symbols.name_offset)
+    def __init__(self, memory: Memory, symbols: Symbols, rows: I8) -> None:
+        self.memory, self.offset = memory, symbols.name_offset.take(rows)
+        self.size = symbols.name_size.take(rows)
+        self.first = words_at(memory, self.offset)
 
     def begin_with(self, prefix: bytes) -> Bool:
         """Which names begin with `prefix`."""

@@ -55,7 +55,7 @@ def opcode_info(
     info = DyldInfo(
         rebase=dyld.rebase.encode(rebase_rows(fixups, layout.segments)),
         bind=dyld.bind.encode(bind_rows(fixups, layout.segments, imports), imports.name),
-        weak_bind=dyld.weak_bind.encode(*weak),
+        weak_bind=dyld.weak_bind.encode(*weak) if len(weak[0]) else b"",
         lazy_bind=lazy,
         export=_trie(exports, layout),
     )

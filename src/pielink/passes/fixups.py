@@ -163,7 +163,8 @@ def _uses(symbols: Symbols, relocs: Relocs, text: I4, weak: Bool) -> I4:
 
     Calls of `weak` symbols are among them, but not those of an address inside of one.
     """
-    imported = (symbols.kind == Kind.DYNIMPORT)[relocs.target] | (relocs.type == Reloc.GOTPCREL)
+    imported = (symbols.kind == Kind.DYNIMPORT).take(relocs.target)
+    imported |= relocs.type == Reloc.GOTPCREL
     if weak.any():
         imported |= weak[relocs.target] & (relocs.type == Reloc.CALL) & (relocs.addend == 0)
     rows = np.flatnonzero(imported & (relocs.target > 0) & (relocs.size > 0))
@@ -274,9 +275,9 @@ def _pointers(
         used, got = used[:0], got[:0]
     absolute = (relocs.type == Reloc.ADDR) & (relocs.target > NO_TARGET) & (relocs.size > 0)
     rebase = np.flatnonzero(absolute & pie)
-    inside = symbols.kind[relocs.target[rebase]] != Kind.DYNIMPORT
-    inside &= symbols.kind[relocs.owner[rebase]] < Kind.FIRST_UNALLOCATED
-    rebase = rebase[inside]
+    inside = symbols.kind.take(relocs.target.take(rebase)) != Kind.DYNIMPORT
+    inside &= symbols.kind.take(relocs.owner.take(rebase)) < Kind.FIRST_UNALLOCATED
+    rebase = rebase.compress(inside)
     bind = used[relocs.type[used] == Reloc.ADDR]
     imported = np.flatnonzero(symbols.kind[got] == Kind.DYNIMPORT)
     got, entry_offset = got[imported], imported.astype(np.int32) * amd64.POINTER_SIZE
@@ -285,10 +286,11 @@ def _pointers(
     bind_target = append(relocs.target[bind], got)
     bind_addend = append(relocs.addend[bind], np.zeros(len(got), np.int64))
     weak = append(weak, np.zeros(len(symbols) - len(weak), np.bool_))
-    own, other = rebase[weak[relocs.target[rebase]]], np.flatnonzero(weak[bind_target])
+    own = rebase.compress(weak.take(relocs.target.take(rebase)))
+    other = np.flatnonzero(weak[bind_target])
     return Pointers(
-        rebase_symbol=relocs.owner[rebase],
-        rebase_offset=relocs.offset[rebase],
+        rebase_symbol=relocs.owner.take(rebase),
+        rebase_offset=relocs.offset.take(rebase),
         bind_symbol=bind_symbol,
         bind_offset=bind_offset,
         bind_target=bind_target,
@@ -305,7 +307,7 @@ def place(memory: Memory, symbols: Symbols, pointers: Pointers, layout: Layout) 
 
     LinkError names each one that lies in a segment that is not writable when dyld gets to it.
     """
-    rebase = layout.address[pointers.rebase_symbol] + pointers.rebase_offset
+    rebase = layout.address.take(pointers.rebase_symbol) + pointers.rebase_offset
     bind = layout.address[pointers.bind_symbol] + pointers.bind_offset
     _check_writable(memory, symbols, pointers.rebase_symbol, pointers.rebase_offset, layout)
     _check_writable(memory, symbols, pointers.bind_symbol, pointers.bind_offset, layout)
@@ -326,7 +328,8 @@ def _check_writable(
     memory: Memory, symbols: Symbols, holder: I4, offset: I4, layout: Layout
 ) -> None:
     protection = layout.segments.initprot[layout.sections.segment]
-    writable = append(False, protection & macho.VM_PROT_WRITE != 0)[layout.section[holder]]
+    writable = append(False, protection & macho.VM_PROT_WRITE != 0)
+    writable = writable.take(layout.section.take(holder))
     problems = Problems()
     for row in np.flatnonzero(~writable).tolist():
         problems.add(

@@ -84,13 +84,13 @@ def _section(
     deciding = np.concatenate(parts[: plan.aligned_by or len(parts)])
     align = int(arrangement.align[deciding].max(initial=1))
     start = -(-at // align) * align
-    ends, offsets = {}, []
+    ends, offsets = {}, [np.zeros(0, np.int64)]
     end = start + plan.lead
     for kind, rows in zip(plan.kinds, parts, strict=False):
-        offset, stop = place(symbols.size[rows], arrangement.align[rows], end)
-        end = stop if len(rows) else end
+        if len(rows):
+            offset, end = place(symbols.size[rows], arrangement.align[rows], end)
+            offsets.append(offset - start)
         ends[kind] = end - start
-        offsets.append(offset - start)
     if end - start > _LIMIT:
         raise LinkError([Problem(f"too much data in section {plan.name} ({end - start} bytes)")])
     flags = plan.flags or _FLAGS.get(plan.kinds[0], 0)

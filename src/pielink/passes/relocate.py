@@ -86,8 +86,9 @@ def relocate(inputs: Inputs, slide: int = 0) -> U1:
 
 def file_offset(layout: Layout, rows: I4) -> I8:
     """Position in the file of symbols that are in the image and not zero-fill."""
-    section = layout.section[rows].astype(np.int64) - 1
-    return layout.address[rows] - (layout.sections.address - layout.sections.offset)[section]
+    distance = append(0, layout.sections.address - layout.sections.offset)
+    position: I8 = layout.address.take(rows) - distance.take(layout.section.take(rows))
+    return position
 
 
 def _contents(inputs: Inputs) -> U1:
@@ -102,13 +103,14 @@ def _contents(inputs: Inputs) -> U1:
             start = int(sections.offset[code])
             image[start : start + int(sections.size[code])] = amd64.CODE_PADDING
     rows = np.flatnonzero((layout.section > 0) & (symbols.data_size > 0)).astype(np.int32)
-    rows = rows[sections.offset[layout.section[rows] - 1] > 0]
+    in_file = append(False, sections.offset > 0).take(layout.section.take(rows))
+    rows = rows.compress(in_file)
     copy_ranges(
         image,
         file_offset(layout, rows),
         inputs.memory.bytes,
-        symbols.data_offset[rows],
-        symbols.data_size[rows],
+        symbols.data_offset.take(rows),
+        symbols.data_size.take(rows),
     )
     patches = inputs.patches
     image[file_offset(layout, patches.symbol) + patches.offset] = patches.value
@@ -119,7 +121,7 @@ def _contents(inputs: Inputs) -> U1:
 class Applied:
     """Relocations to apply. Columns (n,)."""
 
-    rows: I4  # rows in Inputs.relocs
+    rows: I8  # rows in Inputs.relocs
     relocs: Relocs  # those rows
     formula: U1
     position: I8  # in the file
@@ -134,7 +136,7 @@ def applied(inputs: Inputs) -> Applied:
     present = layout.section > 0
     kept = present.take(relocs.owner) & (relocs.size > 0)
     kept &= ~((relocs.target == UNREACHED) & (relocs.type == Reloc.ADDROFF))
-    rows = np.flatnonzero(kept).astype(np.int32)
+    rows = np.flatnonzero(kept)
     chosen = take(relocs, rows)
     formula = FORMULAS.take(np.minimum(chosen.type, len(FORMULAS) - 1))
     problems = Problems()
@@ -174,7 +176,8 @@ def _values(inputs: Inputs, made: Applied, slide: int) -> I8:
     end = (relocs.offset + relocs.size).take(at)
     value[at] -= address.take(relocs.owner.take(at)) + end
     at = np.flatnonzero(formula == Formula.SECTION_OFFSET)
-    value[at] -= append(0, layout.sections.address + slide)[layout.section[target[at]]]
+    section = layout.section.take(target.take(at))
+    value[at] -= append(0, layout.sections.address + slide).take(section)
     at = np.flatnonzero(formula == Formula.TARGET_SIZE)
     value[at] = addend[at] + symbols.size[target[at]]
     at = np.flatnonzero(formula == Formula.CONSTANT)
@@ -242,8 +245,8 @@ def _missing_section(inputs: Inputs, made: Applied) -> Bool:
     """Which relocations want an offset into a section for a symbol that has none."""
     nowhere: Bool = made.formula == Formula.SECTION_OFFSET
     at = np.flatnonzero(nowhere)
-    target = made.relocs.target[at]
-    nowhere[at] = (target != UNREACHED) & (inputs.layout.section[target] == 0)
+    target = made.relocs.target.take(at)
+    nowhere[at] = (target != UNREACHED) & (inputs.layout.section.take(target) == 0)
     return nowhere
 
 

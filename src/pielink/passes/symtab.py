@@ -131,7 +131,7 @@ def symtab(
     local = visible(memory, objects, symbols, layout)
     local[exports.symbol] = False
     rows = np.flatnonzero(local & (not strip)).astype(np.int32)
-    rows = rows[np.argsort(layout.address[rows], kind="stable")]
+    rows = rows.take(np.argsort(layout.address.take(rows), kind="stable"))
     strings, offset = _local_strings(memory, symbols, rows, is_function)
     locals_ = _defined(layout, rows, offset, macho.N_SECT)
     kept = exports.only_dynamic() if strip else exports
@@ -179,9 +179,9 @@ def visible(memory: Memory, objects: Objects, symbols: Symbols, layout: Layout) 
     """Which symbols of the image belong into its symbol table."""
     made = symbols.slot == 0
     merged = isin(symbols.kind, MERGED_KINDS) & ~made
-    assembly = (objects.flags & OBJ_FROM_ASSEMBLY)[symbols.object] != 0
+    assembly = (objects.flags & OBJ_FROM_ASSEMBLY != 0).take(symbols.object)
     file_local = (symbols.version == STATIC) & ~assembly & ~made
-    first = memory.bytes[symbols.name_offset]
+    first = memory.bytes.take(symbols.name_offset)
     nameless = (symbols.name_size == 0) | (first == ord("."))
     shown = is_text(symbols.kind) | ~(merged | file_local | nameless)
     shown &= (layout.section > 0) & (symbols.name_size > 0)
@@ -197,8 +197,8 @@ def _defined(layout: Layout, rows: I4, offset: I8, kind: int | I8) -> NDArray[An
     entries = np.zeros(len(rows), macho.NLIST_64)
     entries["n_strx"] = offset
     entries["n_type"] = kind
-    entries["n_sect"] = layout.section[rows]
-    entries["n_value"] = layout.address[rows]
+    entries["n_sect"] = layout.section.take(rows)
+    entries["n_value"] = layout.address.take(rows)
     return entries
 
 
@@ -206,7 +206,8 @@ def _local_strings(
     memory: Memory, symbols: Symbols, rows: I4, is_function: TextLookup
 ) -> tuple[bytes, I8]:
     """The string table so far, and the offset of each local symbol's name in it."""
-    assembly = rows[is_text(symbols.kind[rows]) & (symbols.version[rows] == ABI0)]
+    functions = rows.compress(is_text(symbols.kind.take(rows)))
+    assembly = functions.compress(symbols.version.take(functions) == ABI0)
     keys = [
         (memory.get(offset, size), ABI_INTERNAL)
         for offset, size in zip(
@@ -218,15 +219,15 @@ def _local_strings(
     marked = np.zeros(len(symbols), np.bool_)
     marked[assembly] = is_function(keys)
 
-    name_size = symbols.name_size[rows].astype(np.int64)
-    suffix = b".abi0"
-    size = 1 + name_size + len(suffix) * marked[rows] + 1
+    name_size = symbols.name_size.take(rows).astype(np.int64)
+    suffix, is_marked = b".abi0", marked.take(rows)
+    size = 1 + name_size + len(suffix) * is_marked + 1
     offset = np.cumsum(size) - size + len(STRING_TABLE_START)
     table = np.zeros(int(size.sum()) + len(STRING_TABLE_START), np.uint8)
     table[: len(STRING_TABLE_START)] = np.frombuffer(STRING_TABLE_START, np.uint8)
     table[offset] = ord("_")
-    copy_ranges(table, offset + 1, memory.bytes, symbols.name_offset[rows], name_size)
-    after = (offset + 1 + name_size)[marked[rows]]
+    copy_ranges(table, offset + 1, memory.bytes, symbols.name_offset.take(rows), name_size)
+    after = (offset + 1 + name_size).compress(is_marked)
     table[after[:, None] + np.arange(len(suffix))] = np.frombuffer(suffix, np.uint8)
     return _without_middle_dots(table, offset)
 

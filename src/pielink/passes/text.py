@@ -15,10 +15,10 @@ from pielink.arrays import (
     among,
     append,
     changes,
-    classes,
     differences,
 )
 from pielink.errors import LinkError, Problem
+from pielink.golang.sequence import first_seen
 from pielink.passes.read import Library
 from pielink.program import Program
 from pielink.tables import BLOCK_NONPKG_REF, FLAG_DUPOK, I4, I8, Kind, Symbols
@@ -36,16 +36,16 @@ def text_order(program: Program, libraries: list[Library], row_of_slot: I4, rewr
     slots, objects = program.slots, program.objects
     code = (slots.own_kind == Kind.TEXT) | (slots.own_kind == Kind.TEXT_FIPS)
     found = np.flatnonzero(code & (slots.block != BLOCK_NONPKG_REF)).astype(np.int32)
-    found = found[row_of_slot[slots.canon[found]] > 0]
-    wins = slots.definition[slots.canon[found]] == found
+    found = found.compress(row_of_slot.take(slots.canon.take(found)) > 0)
+    canon = slots.canon.take(found)
+    wins = slots.definition.take(canon) == found
     wins &= ~among(found, np.sort(rewritten))
-    several = ~wins | ((slots.flags[found] & FLAG_DUPOK) != 0)
+    several = ~wins | ((slots.flags.take(found) & FLAG_DUPOK) != 0)
     rank = _package_rank(libraries, program.release.runtime_packages)
-    library = rank[objects.library[objects.of(found)]]
-    rows = row_of_slot[slots.canon[found[np.lexsort((found, several, library))]]]
-    _, first, _ = classes(rows)
-    ordered: I4 = rows[np.sort(first)]
-    return ordered
+    library = rank.take(objects.library.take(objects.of(found)))
+    order = np.argsort(2 * library + several, kind="stable")
+    rows = row_of_slot.take(canon.take(order))
+    return first_seen(rows, int(rows.max(initial=0)) + 1).astype(np.int32)
 
 
 def _package_rank(libraries: list[Library], runtime: frozenset[str]) -> I4:
@@ -110,6 +110,10 @@ def place(size: I8, align: I8, start: int) -> tuple[I8, int]:
     rounded = (size + align - 1) & -align
     ends = np.cumsum(rounded)
     heads = np.flatnonzero(changes(align))
+    if len(heads) == 1:
+        boundary = int(align[0])
+        at = (start + boundary - 1) & -boundary
+        return ends - rounded + at, at + int(ends[-1] - rounded[-1] + size[-1])
     before = ends[heads] - rounded[heads]
     last = append(heads[1:], len(size)) - 1
     tails = (ends[last] - before - rounded[last] + size[last]).tolist()

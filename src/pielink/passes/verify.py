@@ -14,7 +14,7 @@ from pielink.errors import Problems
 from pielink.passes.dyld_info import file_positions, words
 from pielink.passes.fixups import symbol_name
 from pielink.passes.relocate import Inputs, applied, relocate
-from pielink.tables import I4, I8, U1, Fixups, Layout
+from pielink.tables import I8, U1, Fixups, Layout
 
 # A prime number of pages: no other figure in an image is likely to change by just this much.
 SLIDE = 0x3FFD * 0x1000
@@ -49,7 +49,7 @@ def verify(inputs: Inputs, image: U1, fixups: Fixups) -> None:
     problems.raise_if_any()
 
 
-def changed_by(inputs: Inputs, position: I8) -> I4:
+def changed_by(inputs: Inputs, position: I8) -> I8:
     """The relocations that wrote the bytes at these file positions."""
     made = applied(inputs)
     order = np.argsort(made.position, kind="stable")
