@@ -40,6 +40,8 @@ def objects(files: Sequence[str] = ()) -> Objects:
         package=[""] * count,
         file=["", *files],
         library=np.zeros(count, np.int32),
+        first=np.zeros(count, np.int32),
+        definitions=np.zeros(count, np.uint32),
     )
 
 
