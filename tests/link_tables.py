@@ -41,7 +41,6 @@ def objects(files: Sequence[str] = ()) -> Objects:
         file=["", *files],
         library=np.zeros(count, np.int32),
         first=np.zeros(count, np.int32),
-        definitions=np.zeros(count, np.uint32),
     )
 
 

@@ -117,7 +117,6 @@ def _objects(memory: Memory, definitions: list[Definition]) -> Objects:
         file=[f"p{i}.a" for i in range(rows)],
         library=np.zeros(rows, np.int32),
         first=np.ones(rows, np.int32),
-        definitions=np.full(rows, len(definitions), np.uint32),
     )
 
 

@@ -54,22 +54,26 @@ class Program:
     def resolve(self, objects: I4, package: U4, symbol: U4) -> I4:
         """The canonical slot of each reference (package, symbol) made in an object row.
 
-        All arguments have one length or broadcast; the result is 0 for a nil reference. Raises
-        LinkError for references that lie outside of their package or name a builtin that no
-        object defines.
+        All arguments have one length, or `objects` has one element; the result is 0 for a nil
+        reference. Raises LinkError for references that lie outside of their package or name a
+        builtin that no object defines.
         """
         table = self.packages
-        row = table.start.take(objects)
-        row += (package + np.uint32(SPECIAL_BIAS)) & np.uint32(0x7FFFFFFF)
+        row = package.astype(np.int64)
+        row += SPECIAL_BIAS
+        row &= 0x7FFFFFFF
+        row += table.start.take(objects)
         past_end = table.start[1:].take(objects) <= row
         if past_end.any():
             self._bad_reference(objects, past_end, _NO_PACKAGE)
+        symbol = symbol.astype(np.uint32)
         outside = symbol >= table.count.take(row)
         if outside.any():
             self._bad_reference(objects, outside, _NO_SYMBOL)
-        slot = table.first.take(row) + symbol.astype(np.int32)
+        slot = table.first.take(row)
+        slot += symbol.view(np.int32)
         found = self.slots.canon.take(slot)
-        if (missing := (found == 0) & (slot != 0)).any():
+        if not found.all() and (missing := (found == 0) & (slot != 0)).any():
             builtin = int(slot[missing][0]) - 1
             name = self.release.builtins[builtin][0].decode()
             self._bad_reference(

@@ -30,33 +30,32 @@ class Records:
         self, memory: Memory, objects: Objects, slots: Slots, index: int, dtype: np.dtype[Any]
     ) -> None:
         """`index` is the index block, `dtype` that of a record (packed)."""
-        block = goobj.INDEXED[index]
-        self._objects, self._slots, self._dtype = objects, slots, dtype
+        self._slots, self._dtype = slots, dtype
+        # Where the entry of slot 0 would be, and where the records begin.
         self._index = objects.blocks[:, index] - 4 * objects.first.astype(np.int64)
-        self._start = objects.blocks[:, block].copy()
+        self._start = objects.blocks[:, goobj.INDEXED[index]].copy()
         self._pairs = windows(memory.bytes, "<u8")
         self._records = windows(memory.bytes, f"V{dtype.itemsize}")
 
     def spans(self, slots: I4) -> tuple[I8, I8]:
-        """Of each slot the row of its first record, and the row behind its last: (n,) each.
+        """Of each slot the row of its first record, and how many it has: (n,) each.
 
-        They are those of the definition that won; references have none.
+        They are those of the definition that won; what is not defined has none.
         """
-        entry, row = self._slots.definition.take(slots), self._slots.object.take(slots)
-        place = entry - self._objects.first.take(row)
-        defined = place.astype(np.uint32) < self._objects.definitions.take(row)
-        at = (self._index.take(row) + 4 * entry.astype(np.int64)) * defined
-        pair = self._pairs[at] * defined
-        base, size = self._start.take(row), self._dtype.itemsize
-        start = (pair & _LOW).view(np.int64) * size + base
-        stop = (pair >> _HALF).view(np.int64) * size + base
-        return start, stop
+        entry, owner = self._slots.definition.take(slots), self._slots.object.take(slots)
+        at = self._index.take(owner)
+        at += 4 * entry.astype(np.int64)
+        at *= entry != 0  # zeros are there
+        pair = self._pairs[at]
+        start = (pair & _LOW).view(np.int64)
+        count = (pair >> _HALF).view(np.int64) - start
+        start *= self._dtype.itemsize
+        start += self._start.take(owner)
+        return start, count
 
     def rows(self, slots: I4) -> tuple[I8, I4]:
         """The rows of all records of these slots, and for each the i of the slot in `slots`."""
-        start, stop = self.spans(slots)
-        size = self._dtype.itemsize
-        return ranges(start, (stop - start) // size, size)
+        return ranges(*self.spans(slots), self._dtype.itemsize)
 
     def at(self, rows: I8) -> NDArray[np.void]:
         """The records at these rows: a structured array, shape (n,)."""
@@ -82,5 +81,4 @@ class Contents:
 
     def of(self, slots: I4) -> tuple[I8, I8]:
         """Offset in the flat memory, and size in bytes, of the contents of each slot: (n,) each."""
-        start, stop = self._bytes.spans(slots)
-        return start, stop - start
+        return self._bytes.spans(slots)

@@ -150,7 +150,8 @@ class Memory:
     """All bytes that the link can refer to, as one flat array.
 
     `bytes` is uint8 and has room at its end for what `add` appends; offsets stay valid for the
-    life of the link. Reads past `used` give zeros, so that wide reads near the end are safe.
+    life of the link. Reads past `used` give zeros, so that wide reads near the end are safe; so do
+    the first eight bytes.
     """
 
     def __init__(self, flat: U1, used: int) -> None:
@@ -183,7 +184,6 @@ class Objects:
     file: list[str]  # "archive(member)", for messages
     library: I4  # row in the list of libraries (one archive each)
     first: I4  # slot of the object's first symbol entry
-    definitions: U4  # how many of its entries are definitions; references follow
 
     def of(self, slots: I4) -> I8:
         """The row of the object that has these very entries."""
@@ -209,7 +209,7 @@ class Slots:
     version: U2  # ABI0, ABI_INTERNAL, STATIC
     kind: U1  # Kind
     own_kind: U1  # Kind that this very entry gives, whoever won
-    definition: I4  # the slot whose entry won; of slots that are not canonical: the slot itself
+    definition: I4  # the slot whose entry won, if not canonical the slot itself; 0: not defined
     flags: U1
     flags2: U1
     size: I8

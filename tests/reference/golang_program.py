@@ -206,7 +206,6 @@ class Maker:
             file=[f"package{row}.a(_go_.o)" for row in range(len(base))],
             library=np.arange(len(base), dtype=np.int32),
             first=np.zeros(len(base), np.int32),
-            definitions=np.full(len(base), len(self.symbols), np.uint32),
         )
 
     def _records(self, memory: Memory) -> dict[int, int]:

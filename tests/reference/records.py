@@ -17,9 +17,9 @@ def records(
     """(offset in the flat memory, fields) of each record that the index block gives the slot."""
     objects, data = program.objects, program.memory.bytes
     entry, owner = int(program.slots.definition[slot]), int(program.slots.object[slot])
-    place = entry - int(objects.first[owner])
-    if not 0 <= place < int(objects.definitions[owner]):
+    if entry == 0:
         return
+    place = entry - int(objects.first[owner])
     blocks = objects.blocks[owner].tolist()
     start, stop = struct.unpack_from("<II", data, blocks[index] + 4 * place)
     for number in range(start, stop):

@@ -26,16 +26,17 @@ _MAP_FIXED = 0x10
 
 
 class FlatFiles:
-    """A reservation of `capacity` bytes that files are placed into, in order.
+    """A reservation that files of `capacity` bytes are placed into, in order.
 
     `bytes` is the whole range (uint8, writable where no file lies), `view` the same as a
-    memoryview for slicing, `used` the end of what has been placed so far.
+    memoryview for slicing, `used` the end of what has been placed so far. The first granule is
+    zeros, so that the offset 0 can stand for nothing.
     """
 
     def __init__(self, capacity: int) -> None:
-        self.bytes, self._place, self._release = _reserve(capacity)
+        self.bytes, self._place, self._release = _reserve(GRANULE + capacity)
         self.view = self.bytes.data.cast("B")
-        self.used = 0
+        self.used = GRANULE
 
     def place(self, path: str) -> tuple[int, int]:
         """Put the file at `path` behind the others; return (offset, size).

@@ -26,6 +26,7 @@ from __future__ import annotations
 import numpy as np
 
 from pielink.errors import FormatError
+from pielink.formats.goobj import RELOC
 from pielink.program import Program
 from pielink.tables import I4, I8, U1, Bool
 
@@ -53,8 +54,8 @@ def relocation_target(program: Program, slots: I4, offsets: I8, guess: I8 | None
     relocs = program.relocs
     row = np.full(len(slots), -1, np.int64)
     if guess is not None:
-        start, stop = relocs.spans(slots)
-        own = np.flatnonzero((guess >= start) & (guess < stop))
+        start, count = relocs.spans(slots)
+        own = np.flatnonzero((guess >= start) & (guess < start + RELOC.itemsize * count))
         own = own[relocs.at(guess[own])["offset"] == offsets[own]]
         row[own] = guess[own]
     rest = np.flatnonzero(row < 0)

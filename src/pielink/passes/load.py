@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pielink.arrays import append, differences
+from pielink.arrays import differences
 from pielink.arraytypes import NDArray
 from pielink.formats import goobj
 from pielink.passes.read import Inputs
-from pielink.tables import ABI0, I4, I8, STATIC, U1, U2, U4, Kind, Objects, Slots
+from pielink.tables import ABI0, BLOCK_NONPKG_REF, I4, I8, STATIC, U1, U2, Kind, Objects, Slots
 
 # Records copied at a time: few enough that a batch of packed structs stays in the cache.
 _BATCH = 1 << 14
@@ -73,22 +73,24 @@ def load(inputs: Inputs) -> Loaded:
         file=["", *(o.name for o in objects)],
         library=np.array([-1, *inputs.object_library], np.int32),
         first=first,
-        definitions=symbols[:, :-1].sum(1).astype(np.uint32),
     )
     sizes = symbols.copy()
     sizes[0, 0] = first[1]
     columns = _entries(inputs, sizes.sum(1))
     columns |= _places(sizes)
-    _check_indices(inputs, table.definitions)
+    _check_indices(inputs, symbols[1:, :-1].sum(1))
     _check_names(inputs, columns, table)
     _check_versions(columns["version"], columns["object"], table)
     columns["kind"] = _kind_column(columns["kind"], columns["object"], table)
     total = len(columns["kind"])
+    canon = np.arange(total, dtype=np.int32)
+    definition = canon * (columns["block"] != BLOCK_NONPKG_REF)
+    definition[: first[1]] = 0
     slots = Slots(
         **columns,
         own_kind=columns["kind"].copy(),
-        canon=np.arange(total, dtype=np.int32),
-        definition=np.arange(total, dtype=np.int32),
+        canon=canon,
+        definition=definition,
         local=np.zeros(total, np.bool_),
         used_in_iface=np.zeros(total, np.bool_),
     )
@@ -155,9 +157,9 @@ def _go_order(sizes: I8) -> I4:
     return order
 
 
-def _check_indices(inputs: Inputs, definitions: U4) -> None:
+def _check_indices(inputs: Inputs, definitions: I8) -> None:
     """Each record must belong to one symbol at most, or a small file could stand for a huge one."""
-    memory, entries = inputs.memory.bytes, definitions[1:].astype(np.int64) + 1
+    memory, entries = inputs.memory.bytes, definitions + 1
     heads = np.cumsum(entries) - entries
     sizes = (4 * entries).tolist()
     for index, target in goobj.INDEXED.items():
@@ -177,14 +179,16 @@ def _check_indices(inputs: Inputs, definitions: U4) -> None:
 def _check_names(inputs: Inputs, columns: dict[str, Any], objects: Objects) -> None:
     """Names must lie inside of their files, and share few of their bytes."""
     end = objects.blocks[:, goobj.END]
-    owner, size = columns["object"], columns["name_size"].astype(np.int64)
-    wrong = columns["name_offset"] + size > end.take(owner)
-    wrong[: objects.first[1]] = False
-    if wrong.any():
-        file = objects.file[int(owner[np.argmax(wrong)])]
+    size = columns["name_size"].astype(np.int64)
+    full = np.flatnonzero(differences(objects.first, end=len(size)))[1:]
+    heads = objects.first.take(full)
+    outside = np.maximum.reduceat(columns["name_offset"] + size, heads) > end.take(full)
+    if outside.any():
+        file = objects.file[full[np.argmax(outside)]]
         raise goobj.malformed("a symbol's name lies outside of the file", file)
-    sums = differences(np.cumsum(size)[append(objects.first[1:], len(size)) - 1])
-    for found, total in zip(inputs.objects, sums.tolist(), strict=True):
+    sums = np.zeros(len(end), np.int64)
+    sums[full] = np.add.reduceat(size, heads)
+    for found, total in zip(inputs.objects, sums[1:].tolist(), strict=True):
         goobj.check_sharing(total, found)
         files = found.counts[goobj.FILE]
         rows = np.frombuffer(inputs.view, goobj.STRING, files, found.blocks[goobj.FILE])
@@ -192,10 +196,10 @@ def _check_names(inputs: Inputs, columns: dict[str, Any], objects: Objects) -> N
 
 
 def _kind_column(kind: U1, owner: I4, objects: Objects) -> U1:
-    if (bad := np.flatnonzero(kind >= len(OBJECT_KINDS))).size:
-        what = f"symbol of unknown kind {kind[bad[0]]}"
-        raise goobj.malformed(what, objects.file[owner[bad[0]]])
-    return OBJECT_KINDS[kind]
+    if kind.max() >= len(OBJECT_KINDS):
+        bad = np.argmax(kind >= len(OBJECT_KINDS))
+        raise goobj.malformed(f"symbol of unknown kind {kind[bad]}", objects.file[owner[bad]])
+    return OBJECT_KINDS.take(kind)
 
 
 def _check_versions(version: U2, owner: I4, objects: Objects) -> None:

@@ -39,6 +39,7 @@ from pielink.arrays import (
     differences,
     distinct,
 )
+from pielink.arraytypes import NDArray
 from pielink.errors import LinkError, Problem
 from pielink.formats.goobj import RELOC
 from pielink.golang import typedata
@@ -183,48 +184,50 @@ class _Walk:
     def flood(self, level: I4, tasks: InitTasks) -> None:
         """Follow everything from `level` on, but for the methods of types."""
         while len(level):
-            found = [*self.follow_relocations(level), *self.follow_auxes(level)]
+            found = self.follow(level)
             if tasks.runtime_slice and self.reachable[tasks.runtime_slice]:
                 found.append(tasks.runtime)
             level = self.mark(found)
 
-    def follow_relocations(self, level: I4) -> list[I4]:
-        """What the relocations of these symbols lead to."""
-        slots = self.program.slots
-        flags = slots.flags[level]
+    def follow(self, level: I4) -> list[I4]:
+        """What the relocations and the auxiliary symbols of these symbols lead to."""
+        program, slots = self.program, self.program.slots
+        flags = slots.flags.take(level)
         if (flags & FLAG_REFLECT_METHOD).any():
             self.methods.by_reflection = True
-        used = ((flags & FLAG_GO_TYPE) != 0) & self.used_in_iface[level]
-        row, owner = self.program.relocs.rows(level)
-        records = self.program.relocs.at(row)
-        action = self.action.take(records["type"])
+        used = ((flags & FLAG_GO_TYPE) != 0) & self.used_in_iface.take(level)
+        row, owner = program.relocs.rows(level)
+        relocs = program.relocs.at(row)
+        action = self.action.take(relocs["type"])
         follow = np.flatnonzero(action == Action.FOLLOW)
         owners = owner.take(follow)
-        objects = slots.object.take(level).take(owners)
-        targets = self.program.targets(objects, records.take(follow))
+        holders, auxes = self.auxes(level)
+        names, parts = ("package", "symbol"), (relocs.take(follow), auxes)
+        package, symbol = (np.concatenate([part[name] for part in parts]) for name in names)
+        objects = slots.object.take(level).take(np.concatenate([owners, holders]))
+        targets = program.resolve(objects, package, symbol)
         found = [targets]
         if used.any():
-            children = targets[used[owners]]
-            found.append(self.use_in_iface(children[self.is_type(children)]))
+            children = targets[: len(owners)].compress(used.take(owners))
+            found.append(self.use_in_iface(children.compress(self.is_type(children))))
         for at, marker in self.markers(action):
             if marker == Action.METHODOFF:
-                at = at[used[owner[at]]]
-            found += MARKER_RULES[marker](self, row[at], level[owner[at]])
+                at = at.compress(used.take(owner.take(at)))
+            found += MARKER_RULES[marker](self, row.take(at), level.take(owner.take(at)))
         return found
 
-    def follow_auxes(self, level: I4) -> list[I4]:
-        """The auxiliary symbols of these symbols."""
+    def auxes(self, level: I4) -> tuple[I4, NDArray[np.void]]:
+        """The auxiliary symbols to follow: which of `level` has each, and its record."""
         row, owner = self.program.auxes.rows(level)
         records = self.program.auxes.at(row)
         kept = np.flatnonzero(self.follow_aux.take(records["type"]))
-        objects = self.program.slots.object.take(level).take(owner.take(kept))
-        return [self.program.targets(objects, records.take(kept))]
+        return owner.take(kept), records.take(kept)
 
     def markers(self, action: U1) -> list[tuple[I8, Action]]:
         """Where the markers among these actions are, kind by kind."""
         special = np.flatnonzero(action > Action.FOLLOW)
-        kinds = action[special]
-        return [(special[kinds == k], Action(k)) for k in distinct(kinds).tolist()]
+        kinds = action.take(special)
+        return [(special.compress(kinds == k), Action(k)) for k in distinct(kinds).tolist()]
 
     def targets(self, row: I8, source: I4) -> I4:
         """What the relocations `row` of the symbols `source` refer to."""
@@ -240,14 +243,14 @@ class _Walk:
 
     def is_type(self, slots: I4) -> Bool:
         """Which of these are type descriptors."""
-        found: Bool = (self.program.slots.flags[slots] & FLAG_GO_TYPE) != 0
+        found: Bool = (self.program.slots.flags.take(slots) & FLAG_GO_TYPE) != 0
         return found
 
     def use_in_iface(self, types: I4) -> I4:
         """Note these types as used in an interface; return those to be walked once more."""
-        fresh = types[~self.used_in_iface[types]]
+        fresh = types.compress(~self.used_in_iface.take(types))
         self.used_in_iface[fresh] = True
-        again = fresh[self.reachable[fresh]]
+        again = fresh.compress(self.reachable.take(fresh))
         self.reachable[again] = False
         return again
 
@@ -422,8 +425,7 @@ def _prune_map_inits(program: Program, walk: _Walk) -> tuple[I8, I4, int]:
     slots = program.slots
     candidates = (slots.flags2 & FLAG2_PKG_INIT) != 0
     inits = np.flatnonzero(candidates & walk.reachable).astype(np.int32)
-    first, behind = program.auxes.spans(inits)
-    inits = inits[behind > first]
+    inits = inits[program.auxes.spans(inits)[1] > 0]
     row, owner = program.relocs.rows(inits)
     weak = program.relocs.at(row)["type"] == Reloc.WEAK | Reloc.CALL
     row, source = row[weak], inits[owner[weak]]
@@ -441,5 +443,6 @@ def _prune_map_inits(program: Program, walk: _Walk) -> tuple[I8, I4, int]:
             "not defined, but unused map initializers need it", "", "runtime.mapinitnoop"
         )
         raise LinkError([problem])
-    walk.mark([np.array([noop], np.int32), *walk.follow_auxes(np.array([noop], np.int32))])
+    added = np.array([noop], np.int32)
+    walk.mark([added, program.targets(slots.object[added], walk.auxes(added)[1])])
     return row, callers, noop

@@ -14,8 +14,6 @@ from pielink.arrays import (
     classes,
     differences,
     first_equal,
-    isin,
-    ranges,
     row_classes,
     split,
 )
@@ -52,6 +50,7 @@ from pielink.tables import (
     STATIC,
     U2,
     U4,
+    Bool,
     Kind,
     Memory,
     Slots,
@@ -143,25 +142,20 @@ def _imported(
 def _merge_hashed(inputs: Inputs, loaded: Loaded) -> None:
     """One slot for each content hash; of several sizes the largest wins."""
     for block, index, words in ((BLOCK_HASHED64, goobj.HASH64, 1), (BLOCK_HASHED, goobj.HASH, 2)):
-        hashed = _slots_of(loaded, block)
+        hashed = np.flatnonzero(loaded.slots.block == block).astype(np.int32)
         parts = [
             np.frombuffer(inputs.view, "<u8", n * words, o.blocks[index])
             for o, n in zip(inputs.objects, loaded.counts[1:, block].tolist(), strict=True)
         ]
         values = np.concatenate([*parts, np.zeros(0, np.uint64)]).reshape(-1, words)
         first = first_equal(values[:, 0].copy())
-        rest = values[:, -1].copy()
-        if (rest.take(first) != rest).any():  # one half of two different hashes is the same
+        again = np.flatnonzero(first != np.arange(len(first)))
+        rest = values[:, -1]
+        if (rest[again] != rest[first.take(again)]).any():  # hashes of which one half is the same
             _, at, back = row_classes(values)
             first = at[back].astype(np.int32)
-        _take_largest(loaded.slots, hashed, hashed.take(first))
-
-
-def _slots_of(loaded: Loaded, *blocks: int) -> I4:
-    """The slots of these blocks of all objects, ascending if there is one block."""
-    ends = loaded.objects.first[:, None] + np.cumsum(loaded.counts, axis=1)
-    parts = [ranges((ends - loaded.counts)[:, b], loaded.counts[:, b])[0] for b in blocks]
-    return np.concatenate(parts).astype(np.int32)
+            again = np.flatnonzero(first != np.arange(len(first)))
+        _take_largest(loaded.slots, hashed.take(again), hashed.take(first.take(again)))
 
 
 def _take_largest(slots: Slots, members: I4, canonical: I4) -> None:
@@ -182,24 +176,29 @@ def _overwrite(slots: Slots, canonical: I4, winner: I4) -> None:
 
 
 def _merge_named(inputs: Inputs, loaded: Loaded, options: LinkOptions, problems: Problems) -> I4:
-    """Merge what has the same name and ABI; return the slots that can be found by name."""
+    """Merge what has the same name and ABI; return the slots that can be found by name.
+
+    Of those that have one name, which only definitions of different packages can have, the first
+    is the one to be found.
+    """
     memory, slots = inputs.memory, loaded.slots
-    package = _lookable(slots, _slots_of(loaded, BLOCK_DEF))
-    others = _lookable(slots, _slots_of(loaded, BLOCK_NONPKG_DEF, BLOCK_NONPKG_REF))
+    package = _lookable(slots, slots.block == BLOCK_DEF)
+    others = _lookable(slots, slots.block >= BLOCK_NONPKG_DEF)
     members = np.concatenate([_possibly_named(memory, slots, package, others), others])
     members = members.take(np.argsort(slots.order.take(members)))
     names = slots.name_offset.take(members), slots.name_size.take(members)
     group = _verified(memory, names, slots.version.take(members))
     slots.canon[members] = members.take(group)
     _choose_definitions(inputs, loaded, options, members, group, problems)
-    shadowed = package[~isin(package, members)]
-    heads = members[group == np.arange(len(members))]
-    found: I4 = np.concatenate([heads, shadowed])
-    return found
+    shadowed = np.ones(len(slots.canon), np.bool_)
+    shadowed[members] = False
+    heads = members.compress(group == np.arange(len(members)))
+    return np.concatenate([package.compress(shadowed.take(package)), heads])
 
 
-def _lookable(slots: Slots, found: I4) -> I4:
+def _lookable(slots: Slots, chosen: Bool) -> I4:
     """Those of the slots that have a name which others can refer to."""
+    found = np.flatnonzero(chosen).astype(np.int32)
     named = (slots.name_size.take(found) > 0) & (slots.version.take(found) != STATIC)
     return found.compress(named)
 
@@ -349,10 +348,8 @@ def _mismatch(contents: list[bytes], sizes: list[int]) -> str:
 
 
 def _index(memory: Memory, slots: Slots, named: I4) -> NameIndex:
-    named = named[np.argsort(slots.order[named])]
-    return NameIndex(
-        memory, named, slots.name_offset[named], slots.name_size[named], slots.version[named]
-    )
+    names = slots.name_offset.take(named), slots.name_size.take(named)
+    return NameIndex(memory, named, *names, slots.version.take(named))
 
 
 def _spread_flags(inputs: Inputs, loaded: Loaded, program: Program) -> None:
@@ -365,9 +362,10 @@ def _spread_flags(inputs: Inputs, loaded: Loaded, program: Program) -> None:
 
 def _spread_alignment(slots: Slots) -> None:
     """The largest alignment of all entries counts."""
-    twins = np.flatnonzero(slots.canon != np.arange(len(slots.canon), dtype=np.int32))
-    twins = twins[slots.align.take(twins) > 0]
-    np.maximum.at(slots.align, slots.canon.take(twins), slots.align.take(twins))
+    aligned = np.flatnonzero(slots.align)
+    canonical = slots.canon.take(aligned)
+    twins = canonical != aligned
+    np.maximum.at(slots.align, canonical.compress(twins), slots.align.take(aligned.compress(twins)))
 
 
 def _spread_uses(inputs: Inputs, program: Program) -> None:
