@@ -155,7 +155,9 @@ def _merge_hashed(inputs: Inputs, loaded: Loaded) -> None:
             _, at, back = row_classes(values)
             first = at[back].astype(np.int32)
             again = np.flatnonzero(first != np.arange(len(first)))
-        _take_largest(loaded.slots, hashed.take(again), hashed.take(first.take(again)))
+        members, canonical = hashed.take(again), hashed.take(first.take(again))
+        _take_largest(loaded.slots, members, canonical)
+        _spread_alignment(loaded.slots, members, canonical)
 
 
 def _take_largest(slots: Slots, members: I4, canonical: I4) -> None:
@@ -190,6 +192,8 @@ def _merge_named(inputs: Inputs, loaded: Loaded, options: LinkOptions, problems:
     group = _verified(memory, names, slots.version.take(members))
     slots.canon[members] = members.take(group)
     _choose_definitions(inputs, loaded, options, members, group, problems)
+    twins = np.flatnonzero(group != np.arange(len(members)))
+    _spread_alignment(slots, members.take(twins), members.take(group.take(twins)))
     shadowed = np.ones(len(slots.canon), np.bool_)
     shadowed[members] = False
     heads = members.compress(group == np.arange(len(members)))
@@ -355,17 +359,16 @@ def _index(memory: Memory, slots: Slots, named: I4) -> NameIndex:
 def _spread_flags(inputs: Inputs, loaded: Loaded, program: Program) -> None:
     """Collect on canonical slots what any of their entries or references says."""
     slots = loaded.slots
-    together(lambda: _spread_alignment(slots), lambda: _spread_uses(inputs, program))
+    _spread_uses(inputs, program)
     slots.local[slots.canon[np.flatnonzero(slots.flags & FLAG_LOCAL)]] = True
     slots.local[0] = False
 
 
-def _spread_alignment(slots: Slots) -> None:
+def _spread_alignment(slots: Slots, members: I4, canonical: I4) -> None:
     """The largest alignment of all entries counts."""
-    aligned = np.flatnonzero(slots.align)
-    canonical = slots.canon.take(aligned)
-    twins = canonical != aligned
-    np.maximum.at(slots.align, canonical.compress(twins), slots.align.take(aligned.compress(twins)))
+    align = slots.align.take(members)
+    aligned = np.flatnonzero(align)
+    np.maximum.at(slots.align, canonical.take(aligned), align.take(aligned))
 
 
 def _spread_uses(inputs: Inputs, program: Program) -> None:
