@@ -25,7 +25,7 @@ _CORE = "numpy._core"
 # Where the names of numpy are looked for. The last one is a package, whose code runs at need.
 _HOMES = ("numpy._core.numeric", "numpy._core.multiarray", "numpy._core.shape_base", _CORE)
 # What their modules import but do not use until they are asked for something special.
-_UNUSED = ("datetime", "inspect", "pickle")
+_UNUSED = ("ast", "datetime", "inspect", "pickle")
 # What is left to do for whole functions, in this order.
 _rest: list[Callable[[], object]] = []
 

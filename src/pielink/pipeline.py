@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from resource import RUSAGE_SELF, getrusage
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from pielink.golang.linkname import check_linknames
 from pielink.golang.markers import TEXT_MARKERS, data_markers
 from pielink.golang.pclntab import pclntab
 from pielink.golang.sections import DATA, DATA_CONST, TEXT, section_plans
+from pielink.hints import TYPE_CHECKING
 from pielink.options import BindTime, BuildMode, DyldInfoFormat, LinkOptions, Version
 from pielink.passes import fixups as dynamic_pass
 from pielink.passes import headers as headers_pass

@@ -8,9 +8,9 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import NoReturn
 
 from pielink.errors import PielinkError, UsageError
+from pielink.hints import NoReturn
 from pielink.version import __version__
 
 COMMANDS = {

@@ -5,11 +5,11 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from typing import TYPE_CHECKING
 
 import pielink
 from pielink import cli, lean_numpy
 from pielink.golang.flags import link_options, parse_flags, usage
+from pielink.hints import TYPE_CHECKING
 from pielink.options import BuildConfig, LinkOptions
 
 if TYPE_CHECKING:

@@ -26,14 +26,12 @@ Source: cmd/internal/goobj/objfile.go of Go 1.26 and 1.27 (the format is the sam
 
 from __future__ import annotations
 
-import json
-from typing import NamedTuple
-
 import numpy as np
 
 from pielink.arrays import differences
 from pielink.arraytypes import I8, U1, U4
 from pielink.errors import FormatError
+from pielink.record import NamedTuple
 
 MAGIC = b"\0go120ld"
 OBJ_SHARED, OBJ_FROM_ASSEMBLY, OBJ_UNLINKABLE, OBJ_STD = 1, 4, 8, 16
@@ -75,10 +73,6 @@ DATA, REFNAME, END = range(16, 19)
 ENTRY_SIZE = np.array([16, 8, 8, 21, 21, 21, 21, 21, 10, 8, 16, 4, 4, 4, 23, 9, 1, 16])
 SHARING = 4  # compilers store each string once; a name may serve for two ABIs
 HEADER_SIZE = 8 + 8 + 4 + 4 * 19
-_HEADER = np.dtype(
-    [("magic", "V8"), ("fingerprint", "V8"), ("flags", "<u4"), ("offsets", "<u4", 19)]
-)
-
 
 # What else files begin with -> what to do about it.
 _STRANGERS = {
@@ -161,13 +155,34 @@ def _cgo(header: bytes, name: str) -> list[list[str]]:
         return []
     start = header.find(b"\n", found + 1)
     stop = header.find(b"\n$$", start) if start >= 0 else -1
+    text = header[start : stop if stop >= 0 else len(header)]
+    if (plain := _plain_lists(text)) is not None:
+        return plain
+    import json
+
     try:
-        directives = json.loads(header[start : stop if stop >= 0 else len(header)])
+        directives = json.loads(text)
     except (ValueError, RecursionError) as error:  # the latter: lists in lists in lists …
         raise FormatError(f"failed decoding cgo directives: {error}", name) from None
     if not isinstance(directives, list) or not all(map(_are_words, directives)):
         raise FormatError("failed decoding cgo directives: they are not lists of words", name)
     return directives
+
+
+def _plain_lists(text: bytes) -> list[list[str]] | None:
+    """What JSON text of this form stands for: [["word",...],...]; None if it has another form.
+
+    That is how compilers write it, unless a word holds characters that are to be escaped.
+    """
+    line = text.strip(b"\n")
+    if not (line.startswith(b"[[") and line.endswith(b"]]") and line.isascii()) or b"\\" in line:
+        return None
+    rows = line[2:-2].decode().split("],[")
+    if not all(len(row) > 1 and row[0] == row[-1] == '"' for row in rows):
+        return None
+    lists = [row[1:-1].split('","') for row in rows]
+    words = "".join(map("".join, lists))
+    return lists if words.isprintable() and '"' not in words else None
 
 
 def _are_words(values: object) -> bool:
@@ -195,8 +210,9 @@ def read_object(memory: U1, view: memoryview, base: int, end: int, name: str) ->
             "compile it anew",
             name,
         )
-    header = np.frombuffer(view, _HEADER, 1, base)[0]
-    offsets = header["offsets"].astype(np.int64)
+    # Magic and fingerprint of 8 bytes each, flags, offsets of the blocks.
+    words = np.frombuffer(view, "<u4", HEADER_SIZE // 4, base)
+    offsets = words[5:].astype(np.int64)
     sizes = differences(offsets)
     if offsets[0] < HEADER_SIZE or sizes.min() < 0 or offsets[END] > end - base:
         raise malformed("a block lies outside of the file", name)
@@ -205,8 +221,8 @@ def read_object(memory: U1, view: memoryview, base: int, end: int, name: str) ->
     found = GoObject(
         name,
         base,
-        int(header["flags"]),
-        header["fingerprint"].tobytes(),
+        int(words[4]),
+        words[2:4].tobytes(),
         offsets + base,
         sizes // ENTRY_SIZE,
     )

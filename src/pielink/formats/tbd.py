@@ -16,11 +16,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from pielink.errors import FormatError
 from pielink.formats import macho
 from pielink.formats.dylib import DEFAULT_VERSION, Library
+from pielink.hints import Any
 
 YamlMap = dict[str, Any]
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
-from typing import NamedTuple
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from pielink.formats import goobj
 from pielink.golang import typedata
 from pielink.golang.inittasks import MAIN_LIST, RUNTIME_LIST, InitTasks
 from pielink.program import SELF_ROW, Program
+from pielink.record import NamedTuple
 from pielink.tables import (
     BLOCK_NONPKG_REF,
     FLAG2_ITAB,

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from pielink.errors import FormatError
 from pielink.formats import goobj
 from pielink.golang.funcinfo import Functions
 from pielink.golang.sequence import first_seen, interleave, starts
+from pielink.hints import TYPE_CHECKING
 from pielink.record import record
 from pielink.tables import I4, I8, U4
 

@@ -12,13 +12,13 @@ Source: ld64's macho_relocatable_file.cpp, LLVM's lld/MachO/InputFiles.cpp.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from pielink.arrays import append, distinct, isin
 from pielink.errors import FormatError
 from pielink.formats import macho
+from pielink.hints import Any
 from pielink.native import gather
 from pielink.native.tables import NONE, AtomFlag, Atoms, Host, Placement
 from pielink.tables import I4, I8, U1, Bool

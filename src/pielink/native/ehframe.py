@@ -14,12 +14,11 @@ on eh_frame; LLVM's lld/MachO/InputFiles.cpp (registerEhFrames).
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pielink.arrays import isin
 from pielink.errors import FormatError
+from pielink.hints import Any
 from pielink.native import atoms as atoms_pass
 from pielink.native.tables import NONE, Atoms, Host, RelocKind, Relocs
 from pielink.record import fields, record

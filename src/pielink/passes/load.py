@@ -7,14 +7,15 @@ one preallocated column, object after object.
 from __future__ import annotations
 
 import itertools
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from pielink.arrays import append, differences
 from pielink.arraytypes import NDArray
 from pielink.formats import goobj
+from pielink.hints import Any
 from pielink.passes.read import Inputs
+from pielink.record import NamedTuple
 from pielink.tables import (
     ABI0,
     I4,

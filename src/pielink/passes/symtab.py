@@ -15,7 +15,6 @@ function tables. Source: cmd/link/internal/ld/macho.go and symtab.go of Go 1.26 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from pielink.arraytypes import NDArray
 from pielink.blocks import copy_ranges
 from pielink.formats import macho
 from pielink.formats.goobj import OBJ_FROM_ASSEMBLY
+from pielink.hints import Any
 from pielink.passes.fixups import is_text
 from pielink.record import record
 from pielink.tables import (
