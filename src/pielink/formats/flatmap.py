@@ -87,9 +87,10 @@ def _reserve(
         message = f"no {capacity >> 20} MiB of address space are to be had (see ulimit -v)"
         raise MemoryError(message) from None
     flat = np.frombuffer(reservation, np.uint8)
-    skip = -flat.ctypes.data % GRANULE
+    start_address: int = flat.__array_interface__["data"][0]
+    skip = -start_address % GRANULE
     flat = flat[skip : skip + capacity]
-    address = flat.ctypes.data
+    address = start_address + skip
 
     def place(descriptor: int, start: int, size: int) -> None:
         got = libc.mmap(

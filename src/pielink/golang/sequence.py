@@ -56,6 +56,6 @@ def alignment(size: I8, align: NDArray[np.integer]) -> I8:
 
     The latter is the largest power of two that is at most `size`, and at most MAX_DATA_ALIGN.
     """
-    power = np.frexp(np.clip(size, 1, MAX_DATA_ALIGN).astype(np.float64))[1] - 1
+    power = np.frexp(np.minimum(np.maximum(size, 1), MAX_DATA_ALIGN).astype(np.float64))[1] - 1
     result: I8 = np.where(align == 0, np.int64(1) << power.astype(np.int64), align)
     return result

@@ -142,7 +142,7 @@ def symtab(
     index[symbol] = np.arange(len(symbol)) + len(locals_) + len(exported)
     index[weak] = np.flatnonzero(exported["n_desc"] & macho.N_WEAK_DEF) + len(locals_)
     return SymbolTable(
-        entries=np.concatenate([locals_, exported, undefined]),
+        entries=np.concatenate([locals_, exported, undefined], dtype=macho.NLIST_64),
         strings=strings + tail,
         indirect=index[indirect],
         local_count=len(locals_),
