@@ -121,35 +121,35 @@ class Flag:
 
 
 def _switch(name: str, text: str, field: str = "") -> Flag:
-    return Flag(name, Kind.BOOL, Fate.WORKS, text, field, read=read_bool)
+    return Flag(name, Kind.BOOL, Fate.WORKS, text, field, "", read_bool, None)
 
 
 def _value(
     name: str, argument: str, text: str, field: str = "", read: Callable[[str], Any] = str
 ) -> Flag:
-    return Flag(name, Kind.VALUE, Fate.WORKS, text, field, argument, read)
+    return Flag(name, Kind.VALUE, Fate.WORKS, text, field, argument, read, None)
 
 
 def _each(
     name: str, argument: str, text: str, field: str, read: Callable[[str], Any] = str
 ) -> Flag:
-    return Flag(name, Kind.LIST, Fate.WORKS, text, field, argument, read)
+    return Flag(name, Kind.LIST, Fate.WORKS, text, field, argument, read, None)
 
 
 def _unused_switch(name: str, text: str) -> Flag:
-    return Flag(name, Kind.BOOL, Fate.NO_MEANING, text, read=read_bool)
+    return Flag(name, Kind.BOOL, Fate.NO_MEANING, text, "", "", read_bool, None)
 
 
 def _unused_value(name: str, argument: str, text: str, read: Callable[[str], Any] = str) -> Flag:
-    return Flag(name, Kind.VALUE, Fate.NO_MEANING, text, argument=argument, read=read)
+    return Flag(name, Kind.VALUE, Fate.NO_MEANING, text, "", argument, read, None)
 
 
 def _refused_switch(name: str, text: str, harmless: bool = False) -> Flag:
-    return Flag(name, Kind.BOOL, Fate.REFUSED, text, read=read_bool, harmless=harmless)
+    return Flag(name, Kind.BOOL, Fate.REFUSED, text, "", "", read_bool, harmless)
 
 
 def _refused_value(name: str, argument: str, text: str) -> Flag:
-    return Flag(name, Kind.VALUE, Fate.REFUSED, text, argument=argument, harmless="")
+    return Flag(name, Kind.VALUE, Fate.REFUSED, text, "", argument, str, "")
 
 
 GO_FLAGS: tuple[Flag, ...] = (
