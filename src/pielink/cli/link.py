@@ -70,11 +70,11 @@ def keep_memory() -> None:
     """
     if not sys.platform.startswith("linux"):
         return
-    import ctypes
+    from pielink import libc
 
     try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except AttributeError:  # not glibc: musl has no such options
+        mallopt = libc.function("mallopt", libc.INT, libc.INT, libc.INT)
+    except OSError:  # not glibc: musl has no such options
         return
     for option, value in _MALLOC_OPTIONS:
         mallopt(option, value)
