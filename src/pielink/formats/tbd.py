@@ -13,7 +13,6 @@ TBD Format Reference Manual.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 
@@ -298,6 +297,8 @@ def _version(value: Any, file: str) -> int:
 
 
 def _read_json(text: str, file: str, arch: str) -> list[Library]:
+    import json
+
     try:
         root = json.loads(text)
     except json.JSONDecodeError as error:
