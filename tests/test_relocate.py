@@ -197,7 +197,7 @@ HOSTILE = st.builds(
     NewReloc,
     offset=st.integers(-(2**31), 2**31 - 1) | st.integers(-4, 20),
     target=st.integers(-1, 6),
-    type=st.sampled_from(Reloc).filter(lambda r: r != Reloc.WEAK),
+    type=st.sampled_from(list(Reloc)).filter(lambda r: r != Reloc.WEAK),
     size=st.integers(0, 255) | st.sampled_from((1, 2, 4, 8)),
     addend=st.integers(-(2**63), 2**63 - 1) | st.integers(-9, 9),
 ).filter(lambda r: r.target != UNREACHED or r.type in MAY_BE_UNREACHED)

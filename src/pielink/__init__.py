@@ -11,8 +11,8 @@ for a link. pielink.dyld (codecs), pielink.check and pielink.emulator are packag
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+from pielink.hints import TYPE_CHECKING, Any
 from pielink.version import __version__
 
 if TYPE_CHECKING:

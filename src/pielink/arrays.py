@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, TypeVar
 
 import numpy as np
 
 from pielink.arraytypes import I4, I8, U8, ArrayLike, Bool, NDArray
+from pielink.hints import Any, TypeVar
 
 S = TypeVar("S", bound=np.generic)
 

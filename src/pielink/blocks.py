@@ -8,11 +8,10 @@ LARGE bytes are few (at most one for each LARGE bytes of the result) and are cop
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pielink.arraytypes import DTypeLike, NDArray
+from pielink.hints import Any
 from pielink.tables import I8, U1
 
 LARGE = 1 << 12

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from pielink.arraytypes import NDArray
+from pielink.hints import Any
 
 _SHARE = 16  # of the rows that a column has, so many are made room for
 

@@ -1,101 +1,161 @@
-"""Import the core of NumPy alone, in a process that does nothing but link.
+"""Import a part of NumPy alone, in a process that does nothing but link.
 
 `import numpy` takes as long as Go's linker takes for a small program. Most of that is for parts
-that no pass uses: linear algebra, masked arrays, files of text, the documentation. `install`
-imports `numpy._core`, which holds arrays, dtypes and ufuncs, and puts a package in the place of
-`numpy` whose own code has not run. It finds the names of the core there. The first name that is not
-there makes it the whole of NumPy: whoever asks sees the same objects, only later.
+that no pass uses: linear algebra, masked arrays, files of text, the documentation. `install` puts
+packages whose own code has not run in the place of `numpy` and `numpy._core`, and imports the
+modules that define arrays, dtypes and ufuncs. Their names are found there. The first name that is
+not there makes it the whole of NumPy: whoever asks sees the same objects, only later. Until then
+functions have neither documentation nor signature.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from importlib import import_module
-from importlib.machinery import ModuleSpec, PathFinder
-from importlib.util import LazyLoader, module_from_spec
+from importlib.machinery import PathFinder
 from types import ModuleType
-from typing import Any
 
-# What NumPy's core imports but does not use until it is asked for something special.
-_UNUSED = {
-    *("ast", "linecache", "pickle", "tokenize"),
-    *("numpy._core._add_newdocs", "numpy._core._add_newdocs_scalars"),
-}
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
 _CORE = "numpy._core"
+# Where the names of numpy are looked for. The last one is a package, whose code runs at need.
+_HOMES = ("numpy._core.numeric", "numpy._core.multiarray", "numpy._core.shape_base", _CORE)
+# What their modules import but do not use until they are asked for something special.
+_UNUSED = ("ast", "datetime", "inspect", "pickle")
+# What is left to do for whole functions, in this order.
+_rest: list[Callable[[], object]] = []
 
 
-class _Unused:
-    """A finder: modules of _UNUSED are loaded when one of their names is wanted."""
+class _Late(ModuleType):
+    """A module whose code runs when the first name is wanted that it does not have yet."""
 
-    @staticmethod
-    def find_spec(
-        name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """None leaves the module to the other finders."""
-        spec = PathFinder.find_spec(name, path) if name in _UNUSED else None
-        if spec and spec.loader:
-            spec.loader = LazyLoader(spec.loader)
-        return spec
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name != "__all__":
+            raise AttributeError(name)
+        _run(self)
+        return getattr(self, name)
 
 
 class _Package(ModuleType):
-    """A package whose own code has not run."""
+    """A package of NumPy whose own code has not run."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        full = f"{self.__name__}.{name}"
-        if PathFinder.find_spec(full, self.__path__):
-            return import_module(full)
-        homes = (_CORE, f"{_CORE}.multiarray") if self.__name__ == "numpy" else ()
-        for home in homes:
+        for home in _HOMES if self.__name__ == "numpy" else ():
             value = getattr(sys.modules.get(home), name, None)
             if value is not None and type(value) is not ModuleType:
                 setattr(self, name, value)
                 return value
-        _complete()
+        full = f"{self.__name__}.{name}"
+        if PathFinder.find_spec(full, self.__path__):
+            return import_module(full)
+        if self.__name__ == _CORE:
+            _complete_core()
+        else:
+            _complete()
         return getattr(import_module(self.__name__), name)
-
-
-def _package(name: str, path: Sequence[str] | None = None) -> Any:
-    spec = PathFinder.find_spec(name, path)
-    if spec is None or spec.loader is None:
-        return None
-    package = module_from_spec(spec)
-    package.__class__ = _Package
-    sys.modules[name] = package
-    return package
 
 
 class _Matrix:
     """In the place of numpy.matrix, which the core looks for: there is none yet."""
 
 
+def _put(name: str, kind: type[ModuleType]) -> Any:
+    """Put a module whose code has not run into sys.modules; None if there is no such module."""
+    parent, _, _ = name.rpartition(".")
+    path = sys.modules[parent].__path__ if parent else None
+    spec = PathFinder.find_spec(name, path)
+    if spec is None or spec.loader is None:
+        return None
+    module: Any = kind(name)
+    module.__spec__, module.__loader__, module.__file__ = spec, spec.loader, spec.origin
+    module.__package__, module.__cached__ = spec.parent, spec.cached
+    if spec.submodule_search_locations is not None:
+        module.__path__ = spec.submodule_search_locations
+    sys.modules[name] = module
+    return module
+
+
+def _run(module: Any) -> None:
+    module.__class__ = ModuleType
+    module.__spec__.loader.exec_module(module)
+
+
+def _complete_core() -> None:
+    """Run the code of numpy._core, as if it had been imported in the ordinary way."""
+    for step in _rest:
+        step()
+    _rest.clear()
+    if type(core := sys.modules[_CORE]) is _Package:
+        _run(core)
+
+
 def _complete() -> None:
-    """Run the code of the packages, as if they had been imported in the ordinary way."""
+    """Run the code of numpy and numpy._core."""
+    _complete_core()
     numpy: Any = sys.modules["numpy"]
-    numpy.__class__ = ModuleType
     if type(sys.modules["numpy.lib"]) is _Package:  # imported by the code of numpy
         del sys.modules["numpy.lib"], numpy.lib
-    numpy.__spec__.loader.exec_module(numpy)
+    _run(numpy)
+
+
+def _make_bare_functions(overrides: Any) -> None:
+    """Let the decorators of numpy._core.overrides make functions that work, and no more.
+
+    Documentation and signatures, and the check that these agree, wait for `_complete`.
+    """
+    dispatch, finalize = overrides.array_function_dispatch, overrides.finalize_array_function_like
+    make = overrides._ArrayFunctionDispatcher
+
+    def bare(dispatcher: Any = None, *values: Any, **named: Any) -> Callable[[Any], Any]:
+        def decorate(implementation: Any) -> Any:
+            function = make(dispatcher, implementation)
+            function.__wrapped__ = implementation
+
+            def finish() -> None:
+                overrides._ArrayFunctionDispatcher = lambda *_: function
+                dispatch(dispatcher, *values, **named)(implementation)
+                overrides._ArrayFunctionDispatcher = make
+
+            _rest.append(finish)
+            return function
+
+        return decorate
+
+    def finalize_later(function: Any) -> Any:
+        _rest.append(lambda: finalize(function))
+        return function
+
+    def put(one: object, other: object) -> None:
+        overrides.array_function_dispatch, overrides.finalize_array_function_like = one, other
+
+    put(bare, finalize_later)
+    _rest.append(lambda: put(dispatch, finalize))
 
 
 def install() -> None:
-    """Let `import numpy` give the core; no effect if NumPy is imported already, or not found."""
-    if "numpy" in sys.modules or (numpy := _package("numpy")) is None:
+    """Let `import numpy` give a part of it; no effect if it is imported already, or not found."""
+    if "numpy" in sys.modules or (numpy := _put("numpy", _Package)) is None:
         return
+    for name in _UNUSED:
+        if name not in sys.modules and (module := _put(name, _Late)) and name == "datetime":
+            # NumPy's compiled code asks for this one name.
+            module.datetime_CAPI = import_module("_datetime").datetime_CAPI
     marks = import_module("numpy._globals")
     numpy._NoValue, numpy._CopyMode = marks._NoValue, marks._CopyMode
     numpy.matrix = _Matrix
-    numpy.lib = _package("numpy.lib", numpy.__path__)
-    sys.meta_path.insert(0, _Unused)
+    numpy.lib, numpy._core = _put("numpy.lib", _Package), _put(_CORE, _Package)
     try:
-        core: Any = import_module(_CORE)
+        _make_bare_functions(import_module(f"{_CORE}.overrides"))
+        arrays, types = import_module(f"{_CORE}.multiarray"), import_module(f"{_CORE}.numerictypes")
+        arrays.set_typeDict(types.sctypeDict)
         # As NumPy's own code does: large arrays ask the kernel for huge pages.
-        core.multiarray._set_madvise_hugepage(os.environ.get("NUMPY_MADVISE_HUGEPAGE", "1") != "0")
-    except (ImportError, AttributeError):  # another release, made of other parts
+        arrays._set_madvise_hugepage(os.environ.get("NUMPY_MADVISE_HUGEPAGE", "1") != "0")
+        import_module(f"{_CORE}.numeric")
+    except (AttributeError, ImportError, TypeError):  # another release, made of other parts
         _complete()
-    finally:
-        sys.meta_path.remove(_Unused)

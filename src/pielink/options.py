@@ -7,16 +7,16 @@ golang/flags.py parses argv into this record, docs/link-flags.md tells people.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import NamedTuple, Self
 
 from pielink.errors import UsageError
-from pielink.record import record
+from pielink.hints import Self
+from pielink.record import NamedTuple, record
 
 # Programs lie in the lower half of what user space has, so that they can slide.
 ADDRESS_LIMIT = 1 << 46
+_HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
 LARGEST_ROUND = 1 << 24  # the file is padded to multiples of it
 
 
@@ -214,7 +214,8 @@ class LinkOptions:
             if not self.build_id:
                 raise UsageError("-B gobuildid requires a Go build ID supplied via -buildid")
             return
-        if not re.fullmatch(r"0x([0-9a-fA-F]{2}){0,16}", self.uuid):
+        digits = self.uuid.removeprefix("0x")
+        if digits == self.uuid or len(digits) not in range(0, 33, 2) or set(digits) - _HEX_DIGITS:
             raise UsageError(
                 f'invalid -B value {self.uuid!r}: want "gobuildid", "none", '
                 "or 0x and an even number of hex digits, at most 32"

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from resource import RUSAGE_SELF, getrusage
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,12 +15,12 @@ from pielink.arrays import append
 from pielink.builder import SymbolBuilder
 from pielink.errors import Problems
 from pielink.golang import fips
-from pielink.golang.callgraph import size_lines
 from pielink.golang.cgo import read_directives
 from pielink.golang.linkname import check_linknames
 from pielink.golang.markers import TEXT_MARKERS, data_markers
 from pielink.golang.pclntab import pclntab
 from pielink.golang.sections import DATA, DATA_CONST, TEXT, section_plans
+from pielink.hints import TYPE_CHECKING
 from pielink.options import BindTime, BuildMode, DyldInfoFormat, LinkOptions, Version
 from pielink.passes import fixups as dynamic_pass
 from pielink.passes import headers as headers_pass
@@ -45,7 +44,6 @@ from pielink.passes.read import read
 from pielink.passes.resolve import resolve
 from pielink.passes.roots import entry_symbol, exported, extra_roots
 from pielink.passes.stubs import set_lazy_offsets, with_binder
-from pielink.passes.verify import verify
 from pielink.passes.write import write
 from pielink.record import fresh, record
 from pielink.rows import concatenate, with_columns
@@ -319,6 +317,8 @@ class _Link:
         self.fixups = dynamic_pass.place(memory, self.symbols, pointers, self.layout)
         self.image, _ = together(lambda: relocate_pass.relocate(inputs), self._make_tables)
         if self.options.verify:
+            from pielink.passes.verify import verify
+
             verify(inputs, self.image, self.fixups)
         fips.put_sum(self.image, self.layout, self.early.fips, self.options.fips_output)
 
@@ -392,4 +392,6 @@ class _Link:
         gap = bytes(self.linkedit.offset - len(self.image))
         write(self.options.output, [self.image.data, gap, self.linkedit.content])
         if self.options.dump_call_graph:
+            from pielink.golang.callgraph import size_lines
+
             print("\n".join(size_lines(self.layout)))

@@ -10,14 +10,13 @@ each definition and one more: its records are those from its entry up to the nex
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pielink.arrays import ranges
 from pielink.arraytypes import I4, I8, NDArray
 from pielink.blocks import windows
 from pielink.formats import goobj
+from pielink.hints import Any
 from pielink.tables import Memory, Objects, Slots
 
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)

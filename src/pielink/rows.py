@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from pielink.arrays import differences
 from pielink.arraytypes import I4, U1
 from pielink.growth import grown
-from pielink.record import fields, replace
+from pielink.hints import Any, TypeVar
+from pielink.record import NamedTuple, fields, replace
 from pielink.tables import ABI0, Memory, Reloc, Relocs, Symbols
 
 

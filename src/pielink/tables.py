@@ -18,8 +18,6 @@ Passes take tables and return new ones; a column is never edited after its table
 
 from __future__ import annotations
 
-from enum import IntEnum
-
 import numpy as np
 
 from pielink.arraytypes import I4 as I4
@@ -29,7 +27,7 @@ from pielink.arraytypes import U2 as U2
 from pielink.arraytypes import U4 as U4
 from pielink.arraytypes import U8 as U8
 from pielink.arraytypes import Bool as Bool
-from pielink.record import record
+from pielink.record import IntEnum, record
 
 ABI0, ABI_INTERNAL, STATIC = 0, 1, 0xFFFF  # Symbols.version; STATIC names are never looked up
 NO_TARGET, UNREACHED = 0, -1  # Relocs.target

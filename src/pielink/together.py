@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import _thread
 from collections.abc import Callable
-from typing import TypeVar
+
+from pielink.hints import TypeVar
 
 A = TypeVar("A")
 B = TypeVar("B")

@@ -6,11 +6,10 @@ Source: cmd/link/internal/amd64 (l.go, obj.go, asm.go), ld/macho.go and ld/sym.g
 
 from __future__ import annotations
 
-from enum import IntEnum
-
 import numpy as np
 
 from pielink.formats import macho
+from pielink.record import IntEnum
 from pielink.tables import U1, Reloc
 
 CPU_TYPE = macho.CPU_TYPE_X86_64

@@ -5,12 +5,13 @@ Modules are imported only when their command runs, so that no command pays for a
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
-from typing import NoReturn
 
 from pielink.errors import PielinkError, UsageError
+from pielink.hints import NoReturn
 from pielink.version import __version__
 
 COMMANDS = {
@@ -58,7 +59,9 @@ def main(argv: list[str] | None = None) -> int:
     if args[0] not in COMMANDS:
         print(f"pielink: unknown command {args[0]!r}\n\n{usage()}", file=sys.stderr)
         return 2
+    gc.disable()  # imports make many objects and no garbage
     module = importlib.import_module(f"pielink.cli.{args[0]}")
+    gc.enable()
     try:
         return int(module.main(args[1:]))
     except UsageError as error:

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from pielink.dyld.exports import NO_NAME
 from pielink.dyld.image import OPCODE_STREAMS, Image
 from pielink.errors import FormatError, UsageError
 from pielink.formats import macho
+from pielink.hints import Any
 
 EPILOG = """\
 Without a table to print, a summary is printed (with --json: every table).

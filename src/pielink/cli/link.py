@@ -5,11 +5,11 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from typing import TYPE_CHECKING
 
 import pielink
 from pielink import cli, lean_numpy
 from pielink.golang.flags import link_options, parse_flags, usage
+from pielink.hints import TYPE_CHECKING
 from pielink.options import BuildConfig, LinkOptions
 
 if TYPE_CHECKING:
@@ -70,11 +70,11 @@ def keep_memory() -> None:
     """
     if not sys.platform.startswith("linux"):
         return
-    import ctypes
+    from pielink import libc
 
     try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except AttributeError:  # not glibc: musl has no such options
+        mallopt = libc.function("mallopt", libc.INT, libc.INT, libc.INT)
+    except OSError:  # not glibc: musl has no such options
         return
     for option, value in _MALLOC_OPTIONS:
         mallopt(option, value)

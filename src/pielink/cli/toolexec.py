@@ -7,9 +7,9 @@ the linker are executed as they are, so compile steps stay cached and shared wit
 from __future__ import annotations
 
 import os
-from typing import NoReturn
 
 from pielink.errors import PielinkError, UsageError
+from pielink.hints import NoReturn
 
 USAGE = """\
 usage: go build -toolexec 'pielink toolexec' [build flags] [package]

@@ -8,10 +8,10 @@ NumPy structured arrays; their dtypes are `REBASE` and `BIND` here. A malformed 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from pielink.dyld.columns import BIND, REBASE
 from pielink.dyld.errors import DyldInfoError
+from pielink.hints import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pielink.dyld import bind, chained, exports, lazy_bind, rebase, weak_bind

@@ -8,13 +8,13 @@ and addend against moves of the address, for several orders, and takes the best.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pielink.dyld import bind_writer
 from pielink.dyld.bind_order import good_orders
 from pielink.dyld.columns import ALIGNED_BIND, BIND_TYPES, LOCATION_MASK, Rows, location_keys
+from pielink.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pielink.dyld.stream import Opcode

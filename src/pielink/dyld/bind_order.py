@@ -11,7 +11,6 @@ the sets of symbols that are done.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from pielink.dyld.bind_writer import MAX_IMMEDIATE, single_cost
 from pielink.dyld.columns import POINTER_SIZE, Rows
 from pielink.dyld.plan import Costs
 from pielink.dyld.ragged import ranges
-from pielink.record import record
+from pielink.record import NamedTuple, record
 
 SHORTEST_UP_TO = 20  # groups of rows: chains are built from all ends at once
 WIDTH = 3000  # chains kept while building

@@ -173,7 +173,7 @@ def _ordinals(stream: Stream) -> tuple[Bool, I8]:
     special = code == macho.BIND_OPCODE_SET_DYLIB_SPECIAL_IMM
     small = code == macho.BIND_OPCODE_SET_DYLIB_ORDINAL_IMM
     large = code == macho.BIND_OPCODE_SET_DYLIB_ORDINAL_ULEB
-    too_large = large & (stream.first > np.iinfo(np.int32).max)
+    too_large = large & (stream.first > 0x7FFFFFFF)
     refuse(stream.offset, too_large, "the library ordinal does not fit into 31 bits")
     negative = np.where(immediate > 0, immediate - 16, 0)
     value = np.where(special, negative, np.where(small, immediate, stream.first.view(np.int64)))

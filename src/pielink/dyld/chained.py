@@ -262,10 +262,10 @@ def _imports_format(imports: Rows, name_at: I8) -> int:
         raise DyldInfoError(f"library ordinal {imports['ordinal'].max()} is too large for chains")
     if int(name_at.max()) >> 32:
         raise DyldInfoError("the names of the imports take over 4 GiB")
-    limits = np.iinfo(np.int32)
     small = small_ordinals and int(name_at.max()) < 1 << 23
-    if not small or imports["addend"].min() < limits.min or imports["addend"].max() > limits.max:
+    addend = imports["addend"]
+    if not small or addend.min() < -(1 << 31) or addend.max() >= 1 << 31:
         return macho.DYLD_CHAINED_IMPORT_ADDEND64
-    if imports["addend"].any():
+    if addend.any():
         return macho.DYLD_CHAINED_IMPORT_ADDEND
     return macho.DYLD_CHAINED_IMPORT

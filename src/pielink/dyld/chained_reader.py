@@ -13,7 +13,6 @@ An authenticated target always counts from the mach header. Source: as in `chain
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from pielink.dyld.columns import BIND, POINTER_SIZE, REBASE, Rows
 from pielink.dyld.stream import fail
 from pielink.dyld.strings import split
 from pielink.formats import macho
+from pielink.hints import Any
 from pielink.record import record
 
 # Where a segment is: its address without slide, and bytes in memory.

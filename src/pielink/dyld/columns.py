@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from pielink.arraytypes import I8, U1, U8, NDArray
 from pielink.dyld.errors import DyldInfoError
 from pielink.formats import macho
+from pielink.hints import Any
 
 # One pointer (8 bytes) to slide. segment: index of the LC_SEGMENT_64, 0..15; type: REBASE_TYPE_*;
 # offset: bytes from the start of the segment.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,6 +29,8 @@ from pielink.formats.loadcommands import (
     read_header,
     walk,
 )
+from pielink.hints import Any
+from pielink.record import NamedTuple
 
 OPCODE_STREAMS = {
     "rebase": rebase.opcodes,

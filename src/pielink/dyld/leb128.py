@@ -8,11 +8,10 @@ Source: DWARF 5, section 7.6; dyld's read_uleb128 and read_sleb128 (mach_o/Misc.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pielink.arraytypes import I1, I8, U1, U8, Bool, NDArray
+from pielink.hints import Any
 
 MAX_SIZE = 10  # bytes that 64 bits need
 

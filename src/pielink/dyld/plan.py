@@ -22,13 +22,13 @@ identity or negation: a cumulative maximum finds the last constant, a cumulative
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from pielink.arrays import append
 from pielink.arraytypes import I1, I8, Bool, NDArray
 from pielink.dyld.ragged import ranges
+from pielink.hints import Any
 from pielink.record import record
 
 Ints = NDArray[np.signedinteger[Any]]

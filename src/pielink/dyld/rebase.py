@@ -19,7 +19,6 @@ Sums wrap at 64 bits. Source: <mach-o/loader.h>; dyld's mach_o/RebaseOpcodes.cpp
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -39,6 +38,7 @@ from pielink.dyld.plan import CostModel, Costs, Ints, Plan, plan
 from pielink.dyld.strides import passes
 from pielink.dyld.writer import Opcodes, assemble
 from pielink.formats import macho
+from pielink.hints import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pielink.dyld.stream import Opcode

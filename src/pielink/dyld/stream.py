@@ -14,7 +14,6 @@ four was right follows block after block. Both loops are of length sqrt(n).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from pielink.arrays import append, differences
 from pielink.arraytypes import I8, U1, U8, Bool
 from pielink.dyld import leb128
 from pielink.dyld.errors import DyldInfoError
-from pielink.record import record
+from pielink.record import NamedTuple, record
 
 # What follows an opcode's byte; also the state of the walk in front of a byte.
 NOTHING, ONE_LEB, TWO_LEBS, STRING = range(4)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from pielink.arraytypes import I8, U1, ArrayLike, NDArray
 from pielink.dyld import leb128
 from pielink.dyld.ragged import ranges
 from pielink.dyld.strings import join
+from pielink.hints import Any
 from pielink.record import record
 
 Sizes = NDArray[np.signedinteger[Any]]

@@ -15,14 +15,13 @@ Sources: <ar.h>, <mach-o/ranlib.h>, the System V ABI's chapter on archives, LLVM
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
 
 from pielink.arraytypes import NDArray
 from pielink.errors import FormatError
 from pielink.formats.bounds import Bytes, as_bytes, c_strings, check_range, records
-from pielink.record import record
+from pielink.hints import Any
+from pielink.record import NamedTuple, record
 
 MAGIC = b"!<arch>\n"
 THIN_MAGIC = b"!<thin>\n"

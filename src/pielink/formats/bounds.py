@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pielink.arraytypes import NDArray
 from pielink.errors import FormatError
+from pielink.hints import Any
 
 Bytes = NDArray[np.uint8]
 Rows = NDArray[np.void]

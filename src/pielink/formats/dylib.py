@@ -12,8 +12,6 @@ name and the ULEB offset of its node. Source: <mach-o/loader.h>, dyld's MachOLoa
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pielink.arrays import isin
@@ -21,6 +19,7 @@ from pielink.errors import FormatError
 from pielink.formats import loadcommands, macho
 from pielink.formats.bounds import Bytes, as_bytes, c_strings, check_range, records
 from pielink.formats.loadcommands import LoadCommand, command, command_string, cpu_name, only
+from pielink.hints import Any
 from pielink.record import record
 
 DEFAULT_VERSION = 0x10000  # 1.0.0

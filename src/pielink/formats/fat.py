@@ -8,12 +8,12 @@ Source: <mach-o/fat.h>.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 from pielink.errors import FormatError
 from pielink.formats import macho
 from pielink.formats.bounds import Bytes, as_bytes, check_range, record, records
 from pielink.formats.loadcommands import cpu_name
+from pielink.hints import Any
+from pielink.record import NamedTuple
 
 MAX_SLICES = 32  # more than there are processors; the version of a Java class file is above
 

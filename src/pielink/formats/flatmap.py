@@ -7,7 +7,6 @@ into one buffer, which gives the same array.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import mmap
 import os
@@ -17,6 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from pielink import libc
 from pielink.arraytypes import U1
 from pielink.errors import FormatError
 
@@ -79,21 +79,21 @@ def _reserve(
     """The array, how to place (descriptor, start, size) in it, how to release its first bytes."""
     if sys.platform not in ("linux", "darwin"):
         return _plain(capacity)
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mmap.restype = ctypes.c_void_p
-    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    kinds = (libc.POINTER, libc.SIZE, libc.INT, libc.INT, libc.INT, libc.LONG)
+    remap = libc.function("mmap", libc.POINTER, *kinds)
     try:
         reservation = mmap.mmap(-1, capacity + GRANULE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANON)
     except OSError:
         message = f"no {capacity >> 20} MiB of address space are to be had (see ulimit -v)"
         raise MemoryError(message) from None
     flat = np.frombuffer(reservation, np.uint8)
-    skip = -flat.ctypes.data % GRANULE
+    start_address: int = flat.__array_interface__["data"][0]
+    skip = -start_address % GRANULE
     flat = flat[skip : skip + capacity]
-    address = flat.ctypes.data
+    address = start_address + skip
 
     def place(descriptor: int, start: int, size: int) -> None:
-        got = libc.mmap(
+        got = remap(
             address + start,
             size,
             mmap.PROT_READ | mmap.PROT_WRITE,
@@ -102,7 +102,7 @@ def _reserve(
             0,
         )
         if got != address + start:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+            raise OSError(libc.errno(), os.strerror(libc.errno()))
 
     def release(size: int) -> None:
         reservation.madvise(mmap.MADV_DONTNEED, skip, size)

@@ -27,13 +27,12 @@ Source: cmd/internal/goobj/objfile.go of Go 1.26 and 1.27 (the format is the sam
 from __future__ import annotations
 
 import itertools
-import json
-import struct
-from typing import NamedTuple
 
 import numpy as np
 
+from pielink.arraytypes import U4
 from pielink.errors import FormatError
+from pielink.record import NamedTuple
 
 MAGIC = b"\0go120ld"
 OBJ_SHARED, OBJ_FROM_ASSEMBLY, OBJ_UNLINKABLE, OBJ_STD = 1, 4, 8, 16
@@ -74,8 +73,7 @@ INDEXED = {RELOCIDX: RELOC_BLOCK, AUXIDX: AUX_BLOCK, DATAIDX: DATA}  # what inde
 # Bytes per entry of each block, END excluded.
 ENTRY_SIZE = (16, 8, 8, 21, 21, 21, 21, 21, 10, 8, 16, 4, 4, 4, 23, 9, 1, 16)
 SHARING = 4  # compilers store each string once; a name may serve for two ABIs
-_HEADER = struct.Struct("<8s8sI19I")  # magic, fingerprint, flags, offsets
-_AUTOLIB, _STRING = struct.Struct("<II8s"), struct.Struct("<II")
+_HEADER_SIZE = 8 + 8 + 4 + 4 * 19
 
 # What else files begin with -> what to do about it.
 _STRANGERS = {
@@ -158,13 +156,34 @@ def _cgo(header: bytes, name: str) -> list[list[str]]:
         return []
     start = header.find(b"\n", found + 1)
     stop = header.find(b"\n$$", start) if start >= 0 else -1
+    text = header[start : stop if stop >= 0 else len(header)]
+    if (plain := _plain_lists(text)) is not None:
+        return plain
+    import json
+
     try:
-        directives = json.loads(header[start : stop if stop >= 0 else len(header)])
+        directives = json.loads(text)
     except (ValueError, RecursionError) as error:  # the latter: lists in lists in lists …
         raise FormatError(f"failed decoding cgo directives: {error}", name) from None
     if not isinstance(directives, list) or not all(map(_are_words, directives)):
         raise FormatError("failed decoding cgo directives: they are not lists of words", name)
     return directives
+
+
+def _plain_lists(text: bytes) -> list[list[str]] | None:
+    """What JSON text of this form stands for: [["word",...],...]; None if it has another form.
+
+    That is how compilers write it, unless a word holds characters that are to be escaped.
+    """
+    line = text.strip(b"\n")
+    if not (line.startswith(b"[[") and line.endswith(b"]]") and line.isascii()) or b"\\" in line:
+        return None
+    rows = line[2:-2].decode().split("],[")
+    if not all(len(row) > 1 and row[0] == row[-1] == '"' for row in rows):
+        return None
+    lists = [row[1:-1].split('","') for row in rows]
+    words = "".join(map("".join, lists))
+    return lists if words.isprintable() and '"' not in words else None
 
 
 def _are_words(values: object) -> bool:
@@ -184,16 +203,18 @@ def read_object(view: memoryview, base: int, end: int, name: str) -> GoObject:
     Raises FormatError for a wrong magic, blocks out of order or bounds, and blocks that are too
     short for what they belong to. The records in the blocks are not looked at.
     """
-    if end - base < _HEADER.size:
+    if end - base < _HEADER_SIZE:
         raise FormatError("truncated object file: its header is cut off; compile it anew", name)
-    magic, fingerprint, flags, *offsets = _HEADER.unpack_from(view, base)
-    if magic != MAGIC:
+    if (magic := bytes(view[base : base + 8])) != MAGIC:
         raise FormatError(
             f"wrong magic {magic!r}, not {MAGIC!r}: damaged, or of another Go release; "
             "compile it anew",
             name,
         )
-    if offsets[0] < _HEADER.size or offsets[END] > end - base or offsets != sorted(offsets):
+    # Behind the magic: a fingerprint of 8 bytes, flags, offsets of the blocks.
+    fingerprint = bytes(view[base + 8 : base + 16])
+    flags, *offsets = _words(view, base + 16, 20).tolist()
+    if offsets[0] < _HEADER_SIZE or offsets[END] > end - base or offsets != sorted(offsets):
         raise malformed("a block lies outside of the file", name)
     sizes = [stop - start for start, stop in itertools.pairwise(offsets)]
     if any(map(int.__mod__, sizes, ENTRY_SIZE)):
@@ -222,7 +243,7 @@ def check_sharing(total: int, found: GoObject) -> None:
 
 def strings(found: GoObject, view: memoryview, block: int) -> list[bytes]:
     """The strings of the PkgIdx or File block. Raises FormatError if one is out of bounds."""
-    rows = list(_STRING.iter_unpack(view[found.blocks[block] : found.blocks[block + 1]]))
+    rows = _words(view, found.blocks[block], 2 * found.counts[block]).reshape(-1, 2).tolist()
     check_sharing(sum(size for size, _ in rows), found)
     return [_string(found, view, size, offset) for size, offset in rows]
 
@@ -232,12 +253,21 @@ def autolib(found: GoObject, view: memoryview) -> list[tuple[str, bytes]]:
 
     Raises FormatError if a path is out of bounds.
     """
-    rows = list(_AUTOLIB.iter_unpack(view[found.blocks[AUTOLIB_BLOCK] : found.blocks[PKGIDX]]))
-    check_sharing(sum(size for size, _, _ in rows), found)
+    words = _words(view, found.blocks[AUTOLIB_BLOCK], 4 * found.counts[AUTOLIB_BLOCK])
+    rows = words.reshape(-1, 4)
+    check_sharing(int(rows[:, 0].sum(dtype=np.int64)), found)
+    fingerprints = words.tobytes()
     return [
-        (_string(found, view, size, offset).decode("utf-8", "replace"), fingerprint)
-        for size, offset, fingerprint in rows
+        (
+            _string(found, view, size, offset).decode("utf-8", "replace"),
+            fingerprints[16 * i + 8 : 16 * i + 16],
+        )
+        for i, (size, offset) in enumerate(rows[:, :2].tolist())
     ]
+
+
+def _words(view: memoryview, offset: int, count: int) -> U4:
+    return np.frombuffer(view, "<u4", count, offset)
 
 
 def _string(found: GoObject, view: memoryview, size: int, offset: int) -> bytes:

@@ -9,11 +9,10 @@ Source: cmd/link/internal/ld/ld.go and cmd/go/internal/work/exec.go.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from pielink.errors import FormatError
+from pielink.record import NamedTuple
 
 
 class ImportConfig(NamedTuple):
@@ -59,9 +58,8 @@ def _parse(lines: Iterable[str], path: str) -> ImportConfig:
 
 
 _SIMPLE = dict(zip('abfnrtv\\"', '\a\b\f\n\r\t\v\\"', strict=True))
-_ESCAPE = re.compile(
-    r"\\(?:([abfnrtv\\\"])|([0-7]{3})|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8}))"
-)
+_DIGITS = {"x": 2, "u": 4, "U": 8}  # hexadecimal; without a letter three octal ones
+_HEX, _OCTAL = frozenset("0123456789abcdefABCDEF"), frozenset("01234567")
 
 
 def unquote(text: str, where: str) -> str:
@@ -73,18 +71,29 @@ def unquote(text: str, where: str) -> str:
     body = text[1:-1]
     if text[0] == "`":
         return body
-    if '"' in _ESCAPE.sub("", body) or "\\" in _ESCAPE.sub("", body):
-        raise FormatError("invalid modinfo: invalid syntax", where)
-
-    def value(match: re.Match[str]) -> str:
-        simple, octal, byte, short, long = match.groups()
-        if simple:
-            return _SIMPLE[simple]
-        number = int(octal, 8) if octal else int(byte or short or long, 16)
-        if (octal or byte) and number < 0x100:
-            return chr(number) if number < 0x80 else chr(0xDC00 + number)
-        if octal or number > 0x10FFFF or 0xD800 <= number < 0xE000:
+    parts, at = [], 0
+    while (escape := body.find("\\", at)) >= 0:
+        value, end = _escaped(body, escape + 1)
+        parts += [plain := body[at:escape], value]
+        if '"' in plain or not value:
             raise FormatError("invalid modinfo: invalid syntax", where)
-        return chr(number)
+        at = end
+    if '"' in body[at:]:
+        raise FormatError("invalid modinfo: invalid syntax", where)
+    return "".join([*parts, body[at:]])
 
-    return _ESCAPE.sub(value, body)
+
+def _escaped(body: str, at: int) -> tuple[str, int]:
+    """The character that the escape at `at` stands for ("": it is none), and where it ends."""
+    letter = body[at : at + 1]
+    if letter in _SIMPLE:
+        return _SIMPLE[letter], at + 1
+    start, count = (at + 1, _DIGITS[letter]) if letter in _DIGITS else (at, 3)
+    end = start + count
+    digits = body[start:end]
+    if len(digits) < count or set(digits) - (_HEX if start > at else _OCTAL):
+        return "", end
+    number = int(digits, 16 if start > at else 8)
+    if count < 4:  # a byte
+        return ("" if number > 0xFF else chr(number if number < 0x80 else 0xDC00 + number)), end
+    return ("" if number > 0x10FFFF or 0xD800 <= number < 0xE000 else chr(number)), end

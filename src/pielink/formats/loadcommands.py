@@ -6,13 +6,13 @@ and that the `ncmds` of them lie inside `sizeofcmds`. Source: <mach-o/loader.h>.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
 
 from pielink.errors import FormatError
 from pielink.formats import macho
 from pielink.formats.bounds import Bytes, c_string, record, records
+from pielink.hints import Any
+from pielink.record import NamedTuple
 
 # What else people hand to a linker by mistake: leading bytes, what that is, and what to do.
 FOREIGN_MAGIC = (

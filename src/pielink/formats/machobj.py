@@ -12,8 +12,6 @@ without asking. Source: <mach-o/loader.h>, <mach-o/nlist.h>, <mach-o/reloc.h>.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pielink.arrays import isin
@@ -21,6 +19,7 @@ from pielink.errors import FormatError
 from pielink.formats import loadcommands, macho
 from pielink.formats.bounds import Bytes, Rows, as_bytes, c_strings, check_range, records
 from pielink.formats.loadcommands import LoadCommand, command, cpu_name, linkedit_rows, only
+from pielink.hints import Any
 from pielink.record import record
 
 SYMBOL = np.dtype(

@@ -13,14 +13,13 @@ TBD Format Reference Manual.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from pielink.errors import FormatError
 from pielink.formats import macho
 from pielink.formats.dylib import DEFAULT_VERSION, Library
+from pielink.hints import Any
 
 YamlMap = dict[str, Any]
 
@@ -298,6 +297,8 @@ def _version(value: Any, file: str) -> int:
 
 
 def _read_json(text: str, file: str, arch: str) -> list[Library]:
+    import json
+
     try:
         root = json.loads(text)
     except json.JSONDecodeError as error:

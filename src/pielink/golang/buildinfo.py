@@ -13,8 +13,7 @@ Source: textbuildid, buildinfo in cmd/link/internal/ld/data.go; strconv.Quote.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from pielink.hints import TYPE_CHECKING
 from pielink.rows import NewReloc
 from pielink.tables import Kind
 

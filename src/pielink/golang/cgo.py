@@ -13,13 +13,11 @@ Source: loadcgodirectives and setCgoAttr in cmd/link/internal/ld/go.go; cmd/cgo/
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from pielink.errors import Problems
 from pielink.program import Program
-from pielink.record import fresh, mutable, record
+from pielink.record import NamedTuple, fresh, mutable, record
 from pielink.tables import ABI0, ABI_INTERNAL, BLOCK_NONPKG_REF, Kind
 
 _ABIS = {"ABI0": ABI0, "ABIInternal": ABI_INTERNAL}

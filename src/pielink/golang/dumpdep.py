@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
-from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from pielink.arraytypes import NDArray
 from pielink.golang import typedata
 from pielink.golang.inittasks import MAIN_LIST, RUNTIME_LIST, InitTasks
 from pielink.program import Program
+from pielink.record import NamedTuple
 from pielink.records import Records
 from pielink.tables import (
     FLAG2_ITAB,

@@ -16,12 +16,12 @@ Source: cmd/link/internal/ld/fips140.go.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pielink.digest import hmac_sha256
 from pielink.errors import LinkError, Problem
+from pielink.hints import TYPE_CHECKING
 from pielink.record import record
 from pielink.rows import NewReloc
 from pielink.tables import U1, Kind, Layout

@@ -8,11 +8,13 @@ Source: cmd/link/internal/ld/main.go and config.go, cmd/internal/objabi/flag.go.
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
-from typing import Any
 
+from pielink.hints import TYPE_CHECKING, Any
 from pielink.options import BindTime, Definition, DyldInfoFormat, Version
-from pielink.record import record
+from pielink.record import IntEnum, record
+
+if TYPE_CHECKING:
+    from enum import Enum
 
 _BOOLEANS = dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True) | dict.fromkeys(
     ("0", "f", "F", "false", "FALSE", "False"), False
@@ -83,21 +85,21 @@ def read_version_kind(text: str) -> bool:
     return text != "false"
 
 
-class Kind(Enum):
+class Kind(IntEnum):
     """How a flag takes its value: what follows its name, and whether it may stand alone."""
 
-    BOOL = "bool"  # -flag, -flag=false; never takes the next argument
-    COUNT = "count"  # -flag adds one, -flag=N sets
-    VALUE = "value"  # -flag value, -flag=value; the last one wins
-    LIST = "list"  # as VALUE; each one is added
+    BOOL = 0  # -flag, -flag=false; never takes the next argument
+    COUNT = 1  # -flag adds one, -flag=N sets
+    VALUE = 2  # -flag value, -flag=value; the last one wins
+    LIST = 3  # as VALUE; each one is added
 
 
-class Fate(Enum):
+class Fate(IntEnum):
     """What becomes of a flag."""
 
-    WORKS = "works"
-    NO_MEANING = "accepted, no meaning here"
-    REFUSED = "refused"
+    WORKS = 0
+    NO_MEANING = 1
+    REFUSED = 2
 
 
 @record
@@ -119,35 +121,35 @@ class Flag:
 
 
 def _switch(name: str, text: str, field: str = "") -> Flag:
-    return Flag(name, Kind.BOOL, Fate.WORKS, text, field, read=read_bool)
+    return Flag(name, Kind.BOOL, Fate.WORKS, text, field, "", read_bool, None)
 
 
 def _value(
     name: str, argument: str, text: str, field: str = "", read: Callable[[str], Any] = str
 ) -> Flag:
-    return Flag(name, Kind.VALUE, Fate.WORKS, text, field, argument, read)
+    return Flag(name, Kind.VALUE, Fate.WORKS, text, field, argument, read, None)
 
 
 def _each(
     name: str, argument: str, text: str, field: str, read: Callable[[str], Any] = str
 ) -> Flag:
-    return Flag(name, Kind.LIST, Fate.WORKS, text, field, argument, read)
+    return Flag(name, Kind.LIST, Fate.WORKS, text, field, argument, read, None)
 
 
 def _unused_switch(name: str, text: str) -> Flag:
-    return Flag(name, Kind.BOOL, Fate.NO_MEANING, text, read=read_bool)
+    return Flag(name, Kind.BOOL, Fate.NO_MEANING, text, "", "", read_bool, None)
 
 
 def _unused_value(name: str, argument: str, text: str, read: Callable[[str], Any] = str) -> Flag:
-    return Flag(name, Kind.VALUE, Fate.NO_MEANING, text, argument=argument, read=read)
+    return Flag(name, Kind.VALUE, Fate.NO_MEANING, text, "", argument, read, None)
 
 
 def _refused_switch(name: str, text: str, harmless: bool = False) -> Flag:
-    return Flag(name, Kind.BOOL, Fate.REFUSED, text, read=read_bool, harmless=harmless)
+    return Flag(name, Kind.BOOL, Fate.REFUSED, text, "", "", read_bool, harmless)
 
 
 def _refused_value(name: str, argument: str, text: str) -> Flag:
-    return Flag(name, Kind.VALUE, Fate.REFUSED, text, argument=argument, harmless="")
+    return Flag(name, Kind.VALUE, Fate.REFUSED, text, "", argument, str, "")
 
 
 GO_FLAGS: tuple[Flag, ...] = (

@@ -8,9 +8,7 @@ Source: Go's flag package; cmd/internal/objabi/flag.go for counters and response
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from pielink.errors import LinkError, Problem, UsageError
 from pielink.golang.flag_table import FLAGS, GO_FLAGS, OWN_FLAGS, Fate, Flag, Kind
@@ -20,20 +18,23 @@ from pielink.golang.link_mode import (
     Request,
     check_link_mode,
 )
+from pielink.hints import Any
 from pielink.options import BuildConfig, BuildMode, LinkOptions
 from pielink.record import fresh, mutable
 
 # Response files may name response files; a cycle ends in an error at this depth.
 RESPONSE_DEPTH = 16
-_RESPONSE_ITEM = re.compile(
+_RESPONSE_ITEM = (
     r"(?P<space>[ \t\r\n]+)"
     r"|'(?P<single>[^']*)'?"
     r'|"(?P<double>(?:\\.|[^"])*)"?'
     r"|\\(?P<join>\r?\n)"
     r"|\\(?P<escaped>.?)"
-    r"""|(?P<plain>[^ \t\r\n'"\\]+)""",
-    re.DOTALL,
+    r"""|(?P<plain>[^ \t\r\n'"\\]+)"""
 )
+
+# How --help marks flags.
+_FATES = {Fate.NO_MEANING: "accepted, no meaning here", Fate.REFUSED: "refused"}
 
 
 @mutable
@@ -47,9 +48,11 @@ class ParsedFlags:
 
 def split_response(text: str) -> list[str]:
     """The arguments in a response file: white space parts them, quotes and \\ protect (as GCC)."""
+    import re
+
     words: list[str] = []
     word: list[str] | None = None
-    for item in _RESPONSE_ITEM.finditer(text):
+    for item in re.finditer(_RESPONSE_ITEM, text, re.DOTALL):
         kind, value = item.lastgroup, item[item.lastgroup or 0]
         if kind == "space":
             words += ["".join(word)] if word is not None else []
@@ -184,6 +187,6 @@ def _rows(flags: tuple[Flag, ...]) -> list[str]:
     """Two lines per flag: how it is written, and what it does."""
     rows = []
     for flag in flags:
-        fate = "" if flag.fate is Fate.WORKS else f"({flag.fate.value}) "
+        fate = f"({_FATES[flag.fate]}) " if flag.fate in _FATES else ""
         rows += [f"  -{flag.name} {flag.argument}".rstrip(), f"        {fate}{flag.text}"]
     return rows

@@ -15,8 +15,6 @@ Source: generateFuncdata, genInlTreeSym, ignoreFuncData in cmd/link/internal/ld/
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from pielink.arrays import distinct, ranges
@@ -25,6 +23,7 @@ from pielink.errors import LinkError, Problem, Problems
 from pielink.formats.goobj import OBJ_FROM_ASSEMBLY
 from pielink.golang.funcinfo import Functions, file_and_name, ids_and_lines
 from pielink.golang.sequence import alignment, first_seen, round_up, starts
+from pielink.hints import TYPE_CHECKING
 from pielink.record import record
 from pielink.rows import take
 from pielink.tables import I4, I8, U1, U4, UNREACHED, Bool, Reloc, Relocs, Symbols

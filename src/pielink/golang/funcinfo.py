@@ -15,13 +15,12 @@ Source: cmd/internal/goobj/funcinfo.go, internal/abi/symtab.go of Go 1.26 and 1.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from pielink.arrays import ranges
 from pielink.blocks import windows
 from pielink.golang.typedata import malformed
+from pielink.hints import TYPE_CHECKING
 from pielink.record import record
 from pielink.tables import I4, I8, U1, U4, Aux, Auxes, Bool, Symbols
 

@@ -22,7 +22,6 @@ Source: GCProg in cmd/link/internal/ld/data.go, cmd/internal/gcprog, internal/ab
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -37,6 +36,7 @@ from pielink.errors import FormatError, Problems
 from pielink.golang import typedata
 from pielink.golang.funcinfo import file_and_name
 from pielink.golang.sequence import starts
+from pielink.hints import TYPE_CHECKING
 from pielink.record import fresh, record
 from pielink.tables import I4, I8, U1, Aux, Symbols
 

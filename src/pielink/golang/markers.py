@@ -6,19 +6,17 @@ Source: symtab in cmd/link/internal/ld/symtab.go and address in ld/data.go.
 
 from __future__ import annotations
 
-from enum import Enum, auto
-from typing import NamedTuple
-
 from pielink.golang.release import Release
+from pielink.record import IntEnum, NamedTuple
 from pielink.tables import Kind
 
 
-class Edge(Enum):
+class Edge(IntEnum):
     """Which place of a section a marker stands for."""
 
-    START = auto()
-    END = auto()
-    KIND_END = auto()  # where symbols of a kind end in the section
+    START = 1
+    END = 2
+    KIND_END = 3  # where symbols of a kind end in the section
 
 
 class Marker(NamedTuple):

@@ -10,11 +10,11 @@ Source: symtab() and textsectionmap() in cmd/link/internal/ld/symtab.go, dodataS
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import Enum, auto
-from typing import TYPE_CHECKING, NamedTuple
 
 from pielink.errors import FormatError, LinkError, Problem
 from pielink.golang.pclntab import PclnTables
+from pielink.hints import TYPE_CHECKING
+from pielink.record import IntEnum, NamedTuple
 from pielink.rows import NewReloc, NewSymbol
 from pielink.tables import Kind
 
@@ -28,16 +28,16 @@ OPTIONAL = ("inittasks",)  # zero if there is no such symbol
 FIRST_FUNCTION, LAST_FUNCTION = "(first function)", "(last function)"
 
 
-class Form(Enum):
+class Form(IntEnum):
     """How a field is made. ADDRESS, END and NUMBER take 8 bytes, SLICE and COUNTED 24."""
 
-    ADDRESS = auto()  # of the symbol
-    END = auto()  # address of the symbol, plus its size
-    NUMBER = auto()  # one of the numbers that the caller gives, by the field's name
-    SLICE = auto()  # address of the symbol, its size divided by `unit`, the same again
-    COUNTED = auto()  # as SLICE, but with one of the caller's numbers
-    ZERO = auto()  # `unit` bytes, for what only plugins and shared libraries have
-    TRUE = auto()  # the byte 1
+    ADDRESS = 1  # of the symbol
+    END = 2  # address of the symbol, plus its size
+    NUMBER = 3  # one of the numbers that the caller gives, by the field's name
+    SLICE = 4  # address of the symbol, its size divided by `unit`, the same again
+    COUNTED = 5  # as SLICE, but with one of the caller's numbers
+    ZERO = 6  # `unit` bytes, for what only plugins and shared libraries have
+    TRUE = 7  # the byte 1
 
 
 class Field(NamedTuple):

@@ -15,7 +15,6 @@ import itertools
 import os
 import posixpath
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from pielink.errors import FormatError
 from pielink.formats import goobj
 from pielink.golang.funcinfo import Functions
 from pielink.golang.sequence import first_seen, interleave, starts
+from pielink.hints import TYPE_CHECKING
 from pielink.record import record
 from pielink.tables import I4, I8, U4
 

@@ -28,7 +28,6 @@ runtime/symtab.go.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -41,6 +40,7 @@ from pielink.golang.funcdata import FuncData, funcdata, inline_trees
 from pielink.golang.funcinfo import Functions, read_functions
 from pielink.golang.pcfiles import FileTables, file_tables
 from pielink.golang.sequence import first_seen, interleave, round_up, starts
+from pielink.hints import TYPE_CHECKING
 from pielink.record import record
 from pielink.rows import NewSymbol
 from pielink.tables import ABI_INTERNAL, I4, I8, U1, U4, Auxes, Kind, Reloc, Relocs, Symbols

@@ -8,7 +8,6 @@ src/cmd/internal/goobj/builtinlist.go, src/cmd/link/internal/loader/loader.go an
 from __future__ import annotations
 
 import os
-import re
 from functools import cache
 
 from pielink.record import record
@@ -98,5 +97,8 @@ RELEASES = {
 
 def release_of(version: str) -> Release | None:
     """The release of a version such as "go1.27.3", or None if pielink does not know it."""
-    found = re.match(r"go(\d+\.\d+)(?![\d])", version)
-    return RELEASES.get(found[1]) if found else None
+    for name, release in RELEASES.items():
+        rest = version.removeprefix(f"go{name}")
+        if rest != version and not rest[:1].isdecimal():
+            return release
+    return None

@@ -7,9 +7,8 @@ __DATA_CONST, which is writable until dyld is done.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pielink.golang.release import Release
+from pielink.record import NamedTuple
 from pielink.tables import Kind
 
 TEXT, DATA_CONST, DATA = "__TEXT", "__DATA_CONST", "__DATA"

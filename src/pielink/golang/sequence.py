@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from pielink.arraytypes import NDArray
+from pielink.hints import Any
 from pielink.tables import I8
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import numpy as np
 
 from pielink.errors import LinkError
-from pielink.golang.stackchains import Names, overruns
 from pielink.golang.stackgraph import CALL_SIZE, INDIRECT, StackGraph, stack_graph
 from pielink.tables import I8, Auxes, Memory, Relocs, Symbols
 
@@ -62,4 +61,6 @@ def check_stack(
     graph = stack_graph(memory, symbols, relocs, auxes, morestack)
     most = limit(race)
     if (depths(graph, most) > most).any():
+        from pielink.golang.stackchains import Names, overruns
+
         raise LinkError(overruns(graph, Names(memory, symbols), most))

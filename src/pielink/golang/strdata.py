@@ -11,11 +11,11 @@ Source: addstrdata1, addstrdata in cmd/link/internal/ld/data.go; Main in ld/main
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pielink.errors import Problems
+from pielink.hints import TYPE_CHECKING
 from pielink.options import Definition
 from pielink.rows import NewReloc, NewSymbol
 from pielink.tables import ABI0, Aux, Kind

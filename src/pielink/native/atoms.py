@@ -12,13 +12,13 @@ Source: ld64's macho_relocatable_file.cpp, LLVM's lld/MachO/InputFiles.cpp.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from pielink.arrays import append, distinct, isin
 from pielink.errors import FormatError
 from pielink.formats import macho
+from pielink.hints import Any
 from pielink.native import gather
 from pielink.native.tables import NONE, AtomFlag, Atoms, Host, Placement
 from pielink.tables import I4, I8, U1, Bool
@@ -199,9 +199,9 @@ def find(atoms: Atoms, section: I4, offset: I8) -> I4:
 
 def _find(keys: I8, first: I8, section: I4, offset: I8) -> I4:
     home = section.astype(np.int64)
-    place = home << OFFSET_BITS | np.clip(offset, 0, (1 << OFFSET_BITS) - 1)
-    row = np.searchsorted(keys, place, "right") - 1
-    row = np.clip(row, first[home], np.maximum(first[home + 1] - 1, first[home]))
+    inside = np.minimum(np.maximum(offset, 0), (1 << OFFSET_BITS) - 1)
+    row = np.searchsorted(keys, home << OFFSET_BITS | inside, "right") - 1
+    row = np.maximum(np.minimum(row, first[home + 1] - 1), first[home])
     return np.where(first[home] == first[home + 1], NONE, row).astype(np.int32)
 
 

@@ -11,14 +11,13 @@ too. Source: <mach-o/x86_64/reloc.h>; LLVM's lld/MachO/Relocations.cpp and Arch/
 
 from __future__ import annotations
 
-from enum import IntEnum
-
 import numpy as np
 
 from pielink.arrays import append, distinct, row_classes
 from pielink.errors import Problems
 from pielink.native.prepare import Prepared
 from pielink.native.tables import NONE, RelocKind
+from pielink.record import IntEnum
 from pielink.tables import I4, U1, Bool
 
 _UNDEFINED = "undefined symbol; name its library in LDFLAGS (-l, -framework)"

@@ -14,12 +14,11 @@ on eh_frame; LLVM's lld/MachO/InputFiles.cpp (registerEhFrames).
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pielink.arrays import isin
 from pielink.errors import FormatError
+from pielink.hints import Any
 from pielink.native import atoms as atoms_pass
 from pielink.native.tables import NONE, Atoms, Host, RelocKind, Relocs
 from pielink.record import fields, record
@@ -260,7 +259,8 @@ class _Reader:
         sections, order = self.host.sections, self.by_address
         limit = int(sections.address.max()) + 1
         keys = sections.file[order].astype(np.int64) * limit + sections.address[order]
-        at = np.searchsorted(keys, file * limit + np.clip(address, 0, limit - 1), "right") - 1
+        known = np.minimum(np.maximum(address, 0), limit - 1)
+        at = np.searchsorted(keys, file * limit + known, "right") - 1
         found: I4 = order[np.maximum(at, 0)].astype(np.int32)
         return found
 

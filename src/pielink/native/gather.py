@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from pielink.arrays import append
 from pielink.formats import macho, machobj
 from pielink.formats.machobj import MachObject
+from pielink.hints import Any
 from pielink.native.tables import NONE, Host, HostRelocs, HostSections, HostSymbols
 from pielink.tables import I8, U1
 

@@ -8,11 +8,10 @@ Sources: ld(1) of ld64, clang's command-line reference.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum, StrEnum
-from typing import NamedTuple
+from enum import StrEnum
 
 from pielink.errors import UsageError
-from pielink.record import fresh, mutable
+from pielink.record import IntEnum, NamedTuple, fresh, mutable
 
 
 class Kind(StrEnum):
@@ -56,7 +55,7 @@ class LinkerFlags:
     dynamic_lookup: bool = False  # every undefined symbol is looked up when the program runs
 
 
-class Form(Enum):
+class Form(IntEnum):
     """How the argument of a flag is written."""
 
     ALONE = 0

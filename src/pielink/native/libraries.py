@@ -20,14 +20,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from pielink.errors import FormatError
 from pielink.formats import dylib, fat, macho, tbd
 from pielink.formats.dylib import Library
 from pielink.native import libsearch, system_libraries
 from pielink.native.libsearch import SearchPaths
-from pielink.record import record, replace
+from pielink.record import NamedTuple, record, replace
 
 _VERSIONED = re.compile(rb"\$ld\$(hide|add|weak|install_name)\$os([\d.]+)\$(.+)", re.DOTALL)
 _PREVIOUS = re.compile(

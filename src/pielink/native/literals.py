@@ -9,12 +9,11 @@ lld/MachO/SyntheticSections.cpp (deduplication), <mach-o/loader.h> for the secti
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pielink.arrays import append, differences, isin
 from pielink.formats import macho
+from pielink.hints import Any
 from pielink.native.tables import NONE, Atoms, Host, Names, Relocs
 from pielink.record import replace
 from pielink.tables import I4, I8, U8, Bool

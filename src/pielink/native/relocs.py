@@ -11,14 +11,13 @@ SUBTRACTOR's. Source: <mach-o/x86_64/reloc.h>.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
 
 from pielink.arrays import append
 from pielink.arraytypes import NDArray
 from pielink.errors import FormatError
 from pielink.formats import macho
+from pielink.hints import Any
 from pielink.native import atoms as atoms_pass
 from pielink.native.tables import (
     NONE,
@@ -30,7 +29,7 @@ from pielink.native.tables import (
     RelocKind,
     Relocs,
 )
-from pielink.record import fields, replace
+from pielink.record import NamedTuple, fields, replace
 from pielink.tables import I4, I8, Bool
 
 NO_KIND = 255

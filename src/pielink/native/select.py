@@ -10,12 +10,13 @@ not make a member needed if the name is defined already. Source: ld(1), ld64's R
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
 
 from pielink.arrays import isin
 from pielink.formats import archive, fat, macho, machobj
 from pielink.formats.archive import Archive
 from pielink.formats.machobj import MachObject
+from pielink.hints import Any
+from pielink.record import NamedTuple
 
 OBJC_SECTIONS = (b"__objc_classlist", b"__objc_catlist", b"__objc_nlclslist", b"__objc_nlcatlist")
 

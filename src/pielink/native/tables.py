@@ -18,13 +18,11 @@ is an atom, or a name until `symbols.settle` has replaced the names that an atom
 
 from __future__ import annotations
 
-from enum import IntEnum, IntFlag
-
 import numpy as np
 
 from pielink.arraytypes import NDArray
 from pielink.formats.machobj import MachObject
-from pielink.record import record
+from pielink.record import IntEnum, record
 from pielink.tables import I4, I8, U1, U2, U4, Bool
 
 NONE = -1
@@ -106,7 +104,7 @@ class Host:
         return self.contents[start : start + int(self.symbols.name_size[symbol])].tobytes()
 
 
-class AtomFlag(IntFlag):
+class AtomFlag(IntEnum):
     """What keeps an atom although nothing refers to it."""
 
     NO_DEAD_STRIP = 1

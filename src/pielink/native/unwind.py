@@ -23,13 +23,12 @@ libunwind's UnwindCursor.hpp; LLVM's lld/MachO/UnwindInfoSection.cpp.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pielink.arrays import append, classes, isin, row_classes
 from pielink.arraytypes import NDArray
 from pielink.errors import FormatError, LinkError, Problem
+from pielink.hints import Any
 from pielink.native import atoms as atoms_pass
 from pielink.native.ehframe import Frames
 from pielink.native.tables import NONE, Atoms, Host, Relocs, UnwindEntries

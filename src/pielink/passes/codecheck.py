@@ -5,10 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 
-from pielink.golang.callgraph import call_lines
-from pielink.golang.dumpdep import DependencyDump
 from pielink.golang.inittasks import init_tasks
-from pielink.golang.stackchains import Names, debug_lines
 from pielink.golang.stackcheck import check_stack
 from pielink.golang.stackgraph import stack_graph
 from pielink.options import LinkOptions
@@ -35,9 +32,13 @@ def check_code(
     """
     memory = program.memory
     if options.dump_call_graph:
+        from pielink.golang.callgraph import call_lines
+
         _print(call_lines(memory, symbols, relocs, text))
     morestack = int(row_of_slot[program.lookup([(MORESTACK, ABI0)])[0]])
     if options.debug_nosplit:
+        from pielink.golang.stackchains import Names, debug_lines
+
         graph = stack_graph(memory, symbols, relocs, auxes, morestack)
         _print(debug_lines(graph, Names(memory, symbols), text))
     check_stack(memory, symbols, relocs, auxes, morestack, options.race)
@@ -47,6 +48,8 @@ def print_dependencies(
     program: Program, entries: Sequence[bytes], exports: I4 | None = None, dynlink: bool = False
 ) -> None:
     """-dumpdep: print what made each symbol live; the arguments are those of `roots`."""
+    from pielink.golang.dumpdep import DependencyDump
+
     dump = DependencyDump(program, init_tasks(program), dynlink)
     _print(dump.walk(roots(program, entries, exports).tolist()))
 

@@ -9,8 +9,6 @@ stub helper.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pielink import dyld
@@ -20,6 +18,7 @@ from pielink.arraytypes import NDArray
 from pielink.dyld import BIND, REBASE, DyldInfoError
 from pielink.errors import LinkError, Problem
 from pielink.formats import macho
+from pielink.hints import Any
 from pielink.passes.layout import header_address
 from pielink.passes.stubs import Stubs
 from pielink.passes.symtab import Exports

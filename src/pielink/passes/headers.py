@@ -11,8 +11,6 @@ The order of the load commands is that of cmd/link/internal/ld/macho.go (machowr
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
 
 from pielink.arch import amd64
@@ -21,10 +19,11 @@ from pielink.digest import sha256
 from pielink.errors import LinkError, Problem
 from pielink.formats import macho
 from pielink.golang.sequence import round_up
+from pielink.hints import Any
 from pielink.options import Version
 from pielink.passes.dyld_info import OPCODE_STREAMS, DyldInfo
 from pielink.passes.symtab import SymbolTable
-from pielink.record import fields, record
+from pielink.record import NamedTuple, fields, record
 from pielink.tables import Layout
 
 DYLD_PATH = "/usr/lib/dyld"

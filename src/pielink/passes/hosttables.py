@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from pielink.arrays import append, isin
 from pielink.formats import macho
 from pielink.passes.fixups import Patches
-from pielink.record import record
+from pielink.record import NamedTuple, record
 from pielink.tables import I4, I8, NO_TARGET, Kind
 
 _OFFSET_BITS = 40  # more than the size of any object

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from pielink.errors import FormatError, LinkError, Problem, UsageError
 from pielink.formats import archive, macho
@@ -20,7 +19,7 @@ from pielink.golang.cgo import Cgo
 from pielink.native import ldflags, libraries, libsearch, system_libraries
 from pielink.native.ldflags import Input, Kind, LinkerFlags
 from pielink.native.toolchain import cxx_archives
-from pielink.record import fresh, mutable
+from pielink.record import NamedTuple, fresh, mutable
 from pielink.tables import U1
 
 _CXX_LIBRARIES = ("c++", "c++abi", "stdc++")

@@ -7,11 +7,10 @@ the stack check counts indirect calls.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pielink.arrays import among
+from pielink.hints import Any
 from pielink.passes.reach import Reach
 from pielink.program import Program
 from pielink.tables import (

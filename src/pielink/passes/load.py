@@ -8,14 +8,15 @@ is (records.py).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from pielink.arrays import differences
 from pielink.arraytypes import NDArray
 from pielink.formats import goobj
+from pielink.hints import Any
 from pielink.passes.read import Inputs
+from pielink.record import NamedTuple
 from pielink.tables import ABI0, BLOCK_NONPKG_REF, I4, I8, STATIC, U1, U2, Kind, Objects, Slots
 
 # Records copied at a time: few enough that a batch of packed structs stays in the cache.

@@ -28,7 +28,6 @@ Source: cmd/link/internal/ld/deadcode.go; cmd/internal/objabi/reloctype.go.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import IntEnum
 
 import numpy as np
 
@@ -46,7 +45,7 @@ from pielink.golang import typedata
 from pielink.golang.inittasks import InitTasks, init_tasks
 from pielink.golang.release import Release
 from pielink.program import Program
-from pielink.record import record
+from pielink.record import IntEnum, record
 from pielink.tables import (
     ABI0,
     ABI_INTERNAL,

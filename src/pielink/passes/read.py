@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-from typing import NamedTuple
 
 from pielink.errors import FormatError, LinkError, Problem, Problems
 from pielink.formats import goobj
@@ -18,7 +17,7 @@ from pielink.formats.importcfg import ImportConfig, read_importcfg
 from pielink.golang.cgo import Directive
 from pielink.golang.release import Release, release_of
 from pielink.options import LinkOptions
-from pielink.record import fresh, mutable, record
+from pielink.record import NamedTuple, fresh, mutable, record
 from pielink.tables import Memory
 
 # Room in the flat memory for what the linker itself makes; costs address space, not memory.

@@ -380,7 +380,8 @@ def _spread_uses(inputs: Inputs, program: Program) -> None:
         [
             np.frombuffer(inputs.view, goobj.REF_FLAGS, n, o.blocks[goobj.REFFLAGS])
             for o, n in zip(inputs.objects, counts, strict=True)
-        ]
+        ],
+        dtype=goobj.REF_FLAGS,
     )
     owner = np.repeat(np.arange(1, len(counts) + 1, dtype=np.int32), counts)
     keep = np.flatnonzero(rows["flags2"] & FLAG2_USED_IN_IFACE)

@@ -15,7 +15,6 @@ function tables. Source: cmd/link/internal/ld/macho.go and symtab.go of Go 1.26 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from pielink.arraytypes import NDArray
 from pielink.blocks import copy_ranges
 from pielink.formats import macho
 from pielink.formats.goobj import OBJ_FROM_ASSEMBLY
+from pielink.hints import Any
 from pielink.passes.fixups import is_text
 from pielink.record import record
 from pielink.tables import (
@@ -142,7 +142,7 @@ def symtab(
     index[symbol] = np.arange(len(symbol)) + len(locals_) + len(exported)
     index[weak] = np.flatnonzero(exported["n_desc"] & macho.N_WEAK_DEF) + len(locals_)
     return SymbolTable(
-        entries=np.concatenate([locals_, exported, undefined]),
+        entries=np.concatenate([locals_, exported, undefined], dtype=macho.NLIST_64),
         strings=strings + tail,
         indirect=index[indirect],
         local_count=len(locals_),
