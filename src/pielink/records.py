@@ -58,8 +58,8 @@ class Records:
 
     def at(self, rows: I8) -> NDArray[np.void]:
         """The records at these rows: a structured array, shape (n,)."""
-        found: NDArray[np.void] = self._records[rows].view(self._dtype)
-        return found
+        # Unlike a view of another dtype this imports nothing more of NumPy (see lean_numpy).
+        return np.frombuffer(self._records[rows], self._dtype)
 
 
 def relocations(memory: Memory, objects: Objects, slots: Slots) -> Records:

@@ -111,10 +111,10 @@ def _batches(inputs: Inputs, sizes: list[int]) -> Iterator[NDArray[np.void]]:
         parts.append(memory[start : start + size * width])
         records += size
         if records >= _BATCH:
-            yield np.concatenate(parts).view(goobj.SYMBOL)
+            yield np.frombuffer(np.concatenate(parts), goobj.SYMBOL)
             parts, records = [], 0
     if parts:
-        yield np.concatenate(parts).view(goobj.SYMBOL)
+        yield np.frombuffer(np.concatenate(parts), goobj.SYMBOL)
 
 
 def _entries(inputs: Inputs, sizes: I8) -> dict[str, Any]:
