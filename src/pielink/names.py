@@ -121,7 +121,7 @@ class NameIndex:
     def __init__(self, memory: Memory, slot: I4, offset: I8, size: U4, version: U2) -> None:
         self._memory, self._slot, self._offset = memory, slot, offset
         self._size, self._version = size, version
-        self._mask = (1 << max(8, (4 * len(slot)).bit_length())) - 1
+        self._mask = (1 << max(8, (8 * len(slot)).bit_length())) - 1
         half = size >> np.uint32(1)
         middle = words_at(memory, offset + half) & _FIRST_BYTES.take(np.minimum(size - half, 8))
         mixed = keys(memory, offset, size) ^ (middle * _K2 >> np.uint64(32)) ^ version

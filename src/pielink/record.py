@@ -88,15 +88,16 @@ def _gathered(
     named: dict[str, Any],
 ) -> tuple[Any, ...]:
     """The values of all fields, in order; TypeError if they do not fit."""
-    given = dict(zip(names, values, strict=False))
-    if len(values) > len(names) or not named.keys() <= set(names) or named.keys() & given:
-        raise TypeError(f"{title} takes each of {', '.join(names)} at most once")
-    fields = defaults | given | named
-    if len(fields) < len(names):
-        missing = ", ".join(name for name in names if name not in fields)
+    fields = defaults | dict(zip(names, values, strict=False)) | named
+    twice = not named.keys().isdisjoint(names[: len(values)])
+    if missing := ", ".join(name for name in names if name not in fields):
         raise TypeError(f"{title} needs {missing}")
-    found = (fields[name] for name in names)
-    return tuple(value.make() if type(value) is _Fresh else value for value in found)
+    if twice or len(values) > len(names) or len(fields) > len(names):
+        raise TypeError(f"{title} takes each of {', '.join(names)} at most once")
+    for name, value in defaults.items():
+        if type(value) is _Fresh and fields[name] is value:
+            fields[name] = value.make()
+    return tuple(map(fields.__getitem__, names))
 
 
 def _values(item: Any) -> tuple[Any, ...]:
