@@ -53,6 +53,7 @@ from pielink.together import together
 if TYPE_CHECKING:
     from pathlib import Path
 
+LARGE = 200_000  # relocations of a program whose passes are worth a second thread
 # getrusage counts kibibytes, but bytes on macOS.
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
@@ -155,16 +156,10 @@ class _Link:
 
     def reach(self) -> None:
         """What the entry point leads to, and whether the references by linkname are allowed."""
-        together(self._check_linknames, self._reach)
-
-    def _check_linknames(self) -> None:
         if self.options.check_linkname:
             problems = Problems()
             check_linknames(self.program, problems)
             problems.raise_if_any()
-
-    def _reach(self) -> None:
-        """What the entry point leads to by Go's rules, and through host objects by theirs."""
         self.entry = entry_symbol(self.program, self.options)
         weak = self.options.prune_weak_map
         reaching = Reaching(self.program, [self.entry], prune_weak_map=weak)
@@ -241,7 +236,11 @@ class _Link:
                 *(self.program, self.symbols, self.auxes, self.relocs, self.functions),
                 *(self.address, self.base, self.options.config.goroot),
             ),
+            threads=self._is_large(),
         )
+
+    def _is_large(self) -> bool:
+        return len(self.relocs) >= LARGE
 
     def make_late_symbols(self) -> None:
         """The rest of the symbols; all rows but GOT and stubs exist from here on."""
@@ -315,7 +314,9 @@ class _Link:
         )
         pointers = self.dynamic.pointers
         self.fixups = dynamic_pass.place(memory, self.symbols, pointers, self.layout)
-        self.image, _ = together(lambda: relocate_pass.relocate(inputs), self._make_tables)
+        self.image, _ = together(
+            lambda: relocate_pass.relocate(inputs), self._make_tables, threads=self._is_large()
+        )
         if self.options.verify:
             from pielink.passes.verify import verify
 

@@ -18,7 +18,6 @@ from pielink.hints import Any
 from pielink.passes.read import Inputs
 from pielink.record import NamedTuple
 from pielink.tables import ABI0, BLOCK_NONPKG_REF, I4, I8, STATIC, U1, U2, Kind, Objects, Slots
-from pielink.together import together
 
 # Records copied at a time: few enough that a batch of packed structs stays in the cache.
 _BATCH = 1 << 14
@@ -79,12 +78,8 @@ def load(inputs: Inputs) -> Loaded:
     sizes = symbols.copy()
     sizes[0, 0] = first[1]
 
-    def places() -> dict[str, Any]:
-        _check_indices(inputs, symbols[1:, :-1].sum(1))
-        return _places(sizes)
-
-    columns, more = together(lambda: _entries(inputs, sizes.sum(1)), places)
-    columns |= more
+    columns = _entries(inputs, sizes.sum(1)) | _places(sizes)
+    _check_indices(inputs, symbols[1:, :-1].sum(1))
     _check_names(inputs, columns, table)
     _check_versions(columns["version"], columns["object"], table)
     columns["kind"] = _kind_column(columns["kind"], columns["object"], table)
