@@ -8,6 +8,7 @@ chance.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
@@ -119,7 +120,7 @@ class NameIndex:
     """
 
     def __init__(self, memory: Memory, slot: I4, offset: I8, size: U4, version: U2) -> None:
-        self._memory, self._slot, self._offset = memory, slot, offset
+        self._slot, self._offset = slot, offset
         self._size, self._version = size, version
         self._mask = (1 << max(8, (8 * len(slot)).bit_length())) - 1
         half = size >> np.uint32(1)
@@ -131,33 +132,39 @@ class NameIndex:
         self._head[bucket[::-1]] = rows[::-1]
         crowded = np.flatnonzero(self._head.take(bucket) != rows)
         order = np.argsort(bucket[crowded], kind="stable")
-        self._crowded = crowded[order]
-        self._crowded_bucket = bucket[self._crowded]
+        self._crowded: list[int] = crowded[order].tolist()
+        self._crowded_bucket: list[int] = bucket[crowded[order]].tolist()
+        self._view = memory.bytes.data
 
     def lookup(self, names: Sequence[tuple[bytes, int]]) -> I4:
         """The slot of each (name, version), 0 where there is none; shape (len(names),), int32."""
         buckets = [self._bucket(name, version) for name, version in names]
         heads = self._head[np.array(buckets, np.int64)]
-        sizes, versions = self._size.take(heads).tolist(), self._version.take(heads).tolist()
-        found = heads.tolist()
-        for i, (name, version) in enumerate(names):
-            row = found[i]
-            if row >= 0 and not (
-                sizes[i] == len(name) and versions[i] == version and self._text(row) == name
-            ):
-                found[i] = self._crowded_row(buckets[i], name, version)
-        return np.array([self._slot[row] if row >= 0 else 0 for row in found], np.int32)
+        columns = (self._offset, self._size, self._version, self._slot)
+        there = zip(heads.tolist(), *(c.take(heads).tolist() for c in columns), strict=True)
+        found = []
+        for bucket, wanted, (row, offset, size, version, slot) in zip(
+            buckets, names, there, strict=True
+        ):
+            if row < 0:
+                found.append(0)
+            elif (bytes(self._view[offset : offset + size]), version) == wanted:
+                found.append(slot)
+            else:
+                found.append(self._crowded_slot(bucket, *wanted))
+        return np.array(found, np.int32)
 
     def _bucket(self, name: bytes, version: int) -> int:
         half = len(name) >> 1
         middle = int.from_bytes(name[half : half + 8], "little") * int(_K2) & 0xFFFFFFFFFFFFFFFF
         return (key(name) ^ middle >> 32 ^ version) & self._mask
 
-    def _crowded_row(self, bucket: int, name: bytes, version: int) -> int:
-        first, last = np.searchsorted(self._crowded_bucket, [bucket, bucket + 1])
-        rows = self._crowded[first:last]
-        rows = rows[(self._size[rows] == len(name)) & (self._version[rows] == version)]
-        return next((row for row in rows.tolist() if self._text(row) == name), -1)
-
-    def _text(self, row: int) -> bytes:
-        return self._memory.get(int(self._offset[row]), int(self._size[row]))
+    def _crowded_slot(self, bucket: int, name: bytes, version: int) -> int:
+        at = bisect_left(self._crowded_bucket, bucket)
+        while at < len(self._crowded) and self._crowded_bucket[at] == bucket:
+            row, at = self._crowded[at], at + 1
+            offset, size = int(self._offset[row]), int(self._size[row])
+            text = bytes(self._view[offset : offset + size])
+            if text == name and self._version[row] == version:
+                return int(self._slot[row])
+        return 0

@@ -88,10 +88,14 @@ def _gathered(
     named: dict[str, Any],
 ) -> tuple[Any, ...]:
     """The values of all fields, in order; TypeError if they do not fit."""
+    missing = len(names) - len(values)
+    if not named and missing > 0 and names[-missing:] == tuple(defaults)[-missing:]:
+        values += tuple(defaults.values())[-missing:]
+        return tuple(v.make() if type(v) is _Fresh else v for v in values)
     fields = defaults | dict(zip(names, values, strict=False)) | named
     twice = not named.keys().isdisjoint(names[: len(values)])
-    if missing := ", ".join(name for name in names if name not in fields):
-        raise TypeError(f"{title} needs {missing}")
+    if lacking := ", ".join(name for name in names if name not in fields):
+        raise TypeError(f"{title} needs {lacking}")
     if twice or len(values) > len(names) or len(fields) > len(names):
         raise TypeError(f"{title} takes each of {', '.join(names)} at most once")
     for name, value in defaults.items():

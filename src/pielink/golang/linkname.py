@@ -60,11 +60,15 @@ def _doubtful(program: Program, pulls: I4) -> I4:
     """Those of them that `_allowed` must look at: most definitions permit them, or are not Go's."""
     slots, objects, release = program.slots, program.objects, program.release
     target = slots.canon.take(pulls)
-    home = objects.flags.take(slots.object.take(target))
-    fine = (slots.block.take(target) == BLOCK_NONPKG_REF) | ((home & OBJ_STD) == 0)
+    owner, home = slots.object.take(pulls), slots.object.take(target)
+    fine = slots.block.take(target) == BLOCK_NONPKG_REF
+    fine |= (objects.flags.take(home) & OBJ_STD) == 0
+    first: dict[str, int] = {}
+    package = np.array([first.setdefault(p, row) for row, p in enumerate(objects.package)])
+    fine |= package.take(owner) == package.take(home)
     flags = slots.flags2.take(target)
     fine |= (flags & FLAG2_LINKNAME) != 0
-    from_std = (objects.flags.take(slots.object.take(pulls)) & OBJ_STD) != 0
+    from_std = (objects.flags.take(owner) & OBJ_STD) != 0
     fine |= from_std & ((flags & release.flag2_linkname_std) != 0)
     listed = [(name, abi) for name in release.blocked_linknames for abi in (ABI0, ABI_INTERNAL)]
     doubtful: I4 = pulls[~fine | among(target, np.sort(program.lookup(listed)))]
