@@ -66,5 +66,7 @@ def test_the_index_finds_each_name_of_each_version() -> None:
     index = NameIndex(memory, slot, offset, size, version)
     pairs = list(zip(names, version.tolist(), strict=True))
     assert index.lookup(pairs).tolist() == slot.tolist()
+    assert [index.find(*pair) for pair in pairs] == slot.tolist()
     assert not index.lookup([(name, 1 - v) for name, v in pairs]).any()
+    assert not any(index.find(name, 1 - v) for name, v in pairs)
     assert index.lookup([(b"", 0), (b"nobody", 0)]).tolist() == [0, 0]

@@ -42,7 +42,7 @@ class SymbolBuilder:
         """The row of a symbol, 0 if nobody has asked for it and no live object symbol has it."""
         known = self.row_of_name.get((name, version))
         if known is None:
-            slot = int(self.program.lookup([(name.encode("utf-8", "surrogateescape"), version)])[0])
+            slot = self.program.find(name.encode("utf-8", "surrogateescape"), version)
             known = int(self.row_of_slot[slot])
             if known:
                 self.row_of_name[name, version] = known

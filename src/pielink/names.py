@@ -159,12 +159,25 @@ class NameIndex:
         middle = int.from_bytes(name[half : half + 8], "little") * int(_K2) & 0xFFFFFFFFFFFFFFFF
         return (key(name) ^ middle >> 32 ^ version) & self._mask
 
+    def find(self, name: bytes, version: int) -> int:
+        """The slot of one (name, version), 0 if there is none."""
+        bucket = self._bucket(name, version)
+        row = int(self._head[bucket])
+        if row < 0:
+            return 0
+        if self._is(row, name, version):
+            return int(self._slot[row])
+        return self._crowded_slot(bucket, name, version)
+
     def _crowded_slot(self, bucket: int, name: bytes, version: int) -> int:
         at = bisect_left(self._crowded_bucket, bucket)
         while at < len(self._crowded) and self._crowded_bucket[at] == bucket:
             row, at = self._crowded[at], at + 1
-            offset, size = int(self._offset[row]), int(self._size[row])
-            text = bytes(self._view[offset : offset + size])
-            if text == name and self._version[row] == version:
+            if self._is(row, name, version):
                 return int(self._slot[row])
         return 0
+
+    def _is(self, row: int, name: bytes, version: int) -> bool:
+        offset, size = int(self._offset[row]), int(self._size[row])
+        text = self._view[offset : offset + size]
+        return bytes(text) == name and int(self._version[row]) == version

@@ -95,6 +95,10 @@ class Program:
         """Canonical slots of symbols by (name, version), 0 where there is none."""
         return self.slots.canon.take(self.index.lookup(names))
 
+    def find(self, name: bytes, version: int) -> int:
+        """The canonical slot of one symbol, 0 if there is none."""
+        return int(self.slots.canon[self.index.find(name, version)])
+
     def content(self, slot: int) -> tuple[int, int]:
         """Offset in the flat memory and size of the contents of a slot."""
         (start,), (size,) = (c.tolist() for c in self.contents.of(np.array([slot], np.int32)))

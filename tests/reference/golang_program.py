@@ -91,6 +91,10 @@ class MadeProgram:
         """Slots by name and version; 0 if there is none."""
         return np.array([self.ids.get(name, 0) for name in names], np.int32)
 
+    def find(self, name: bytes, version: int) -> int:
+        """The slot of one symbol; 0 if there is none."""
+        return self.ids.get((name, version), 0)
+
     def name(self, slot: int) -> bytes:
         """The name of a slot."""
         slots = self.slots

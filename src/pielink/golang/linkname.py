@@ -93,7 +93,7 @@ def _allowed(program: Program, slot: int, name: bytes, package: str) -> bool:
         if name.startswith(package.encode()) or b"." not in name:
             return True
         # An assembly function is pushed by a linkname on its ABI wrapper.
-        twin = int(program.lookup([(name, ABI_INTERNAL - int(slots.version[target]))])[0])
+        twin = program.find(name, ABI_INTERNAL - int(slots.version[target]))
         flags = int(slots.flags2[twin]) if twin else flags
     from_std = bool(objects.flags[slots.object[slot]] & OBJ_STD)
     return bool(flags & FLAG2_LINKNAME) or (bool(flags & std) and from_std)

@@ -158,7 +158,7 @@ def _words(part: Field, size: int, numbers: Mapping[str, int]) -> bytes:
 
 def _type_size(program: Program) -> int:
     """Bytes of a moduledata, from its type descriptor."""
-    slot = int(program.lookup([(TYPE_NAME, 0)])[0])
+    slot = program.find(TYPE_NAME, 0)
     place, size = program.content(slot)
     if size < WORD:
         name = TYPE_NAME.decode()

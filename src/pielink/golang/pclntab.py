@@ -167,7 +167,7 @@ def _pctab(program: Program, symbols: Symbols, functions: Functions) -> tuple[U1
 def _deferreturn(program: Program, symbols: Symbols, relocs: Relocs, functions: Functions) -> U4:
     """Where each function first calls runtime.deferreturn, in bytes from its entry; 0: nowhere."""
     found = np.zeros(len(functions), np.uint32)
-    slot = int(program.lookup([(b"runtime.deferreturn", ABI_INTERNAL)])[0])
+    slot = program.find(b"runtime.deferreturn", ABI_INTERNAL)
     if slot and len(rows := np.flatnonzero(symbols.slot == slot)):
         number = np.full(len(symbols), -1, np.int32)
         number[functions.row] = np.arange(len(functions))

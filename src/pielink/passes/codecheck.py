@@ -35,7 +35,7 @@ def check_code(
         from pielink.golang.callgraph import call_lines
 
         _print(call_lines(memory, symbols, relocs, text))
-    morestack = int(row_of_slot[program.lookup([(MORESTACK, ABI0)])[0]])
+    morestack = int(row_of_slot[program.find(MORESTACK, ABI0)])
     if options.debug_nosplit:
         from pielink.golang.stackchains import Names, debug_lines
 

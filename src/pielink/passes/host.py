@@ -208,7 +208,7 @@ def wanted_names(program: Program, reachable: Bool) -> list[bytes]:
 def _go_slot(program: Program, cgo: Cgo, name: bytes) -> int:
     """The Go symbol that host objects call `name`; 0 if Go defines none."""
     known = cgo.export_slots.get(go_name(name))
-    slot = known if known is not None else int(program.lookup([(go_name(name), ABI0)])[0])
+    slot = known if known is not None else program.find(go_name(name), ABI0)
     slots = program.slots
     return slot if slot and slots.kind[slot] not in (Kind.DYNIMPORT, Kind.UNDEFINED) else 0
 

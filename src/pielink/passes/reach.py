@@ -436,7 +436,7 @@ def _prune_map_inits(program: Program, walk: _Walk) -> tuple[I8, I4, int]:
             raise typedata.malformed(program, slot, "is called weakly, but initializes no map")
     if not len(row):
         return row, callers, 0
-    noop = int(program.lookup([(MAP_INIT_NOOP, ABI_INTERNAL)])[0])
+    noop = program.find(MAP_INIT_NOOP, ABI_INTERNAL)
     if noop == 0:
         problem = Problem(
             "not defined, but unused map initializers need it", "", "runtime.mapinitnoop"

@@ -17,7 +17,7 @@ from pielink.tables import ABI0, I4, Kind
 def entry_symbol(program: Program, options: LinkOptions) -> bytes:
     """The name of the entry symbol; LinkError unless it is a function that C could call (ABI0)."""
     name = (options.entry or amd64.ENTRY_SYMBOL).encode("utf-8", "surrogateescape")
-    slot = int(program.lookup([(name, ABI0)])[0])
+    slot = program.find(name, ABI0)
     shown = name.decode("utf-8", "backslashreplace")
     if program.slots.kind[slot] == Kind.UNDEFINED:
         advice = "-E takes the name of an assembly function, such as _rt0_amd64_darwin"

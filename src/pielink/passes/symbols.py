@@ -67,7 +67,7 @@ def _init_tasks(builder: SymbolBuilder, tasks: InitTasks) -> None:
 def _memory_profiling(builder: SymbolBuilder) -> None:
     """Tell the runtime if nothing in the program reads memory profiles."""
     name = "runtime.disableMemoryProfiling"
-    slot = int(builder.program.lookup([(b"runtime.memProfileInternal", ABI_INTERNAL)])[0])
+    slot = builder.program.find(b"runtime.memProfileInternal", ABI_INTERNAL)
     if slot and not builder.row_of_slot[slot] and builder.find(name):
         builder.define(name, Kind.NOPTR_DATA, b"\1")
 
