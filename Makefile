@@ -29,7 +29,7 @@ $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("pielink needs Python 3.11 or later; say make PYTHON=…" if sys.version_info < (3, 11) else 0)'
 	@echo "installing pielink and its pinned tools into $(VENV)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(PIP) install pip==$(PIP_RELEASE)
+	@$(PIP) install pip==$(PIP_RELEASE) || echo "no pip $(PIP_RELEASE) to be had: pielink will start some milliseconds later"
 	@$(PIP) install --editable '.[dev]'
 	@touch $@
 
