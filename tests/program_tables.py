@@ -15,7 +15,7 @@ from pielink.golang.release import RELEASES, Release
 from pielink.names import NameIndex
 from pielink.passes.reach import Reach, Reaching
 from pielink.program import PackageTable, Program
-from pielink.records import Contents, auxiliaries, relocations
+from pielink.records import auxiliaries, contents, relocations
 from pielink.tables import (
     FLAG2_ITAB,
     FLAG2_PKG_INIT,
@@ -98,7 +98,7 @@ def program(
         *where,
         relocations(*where),
         auxiliaries(*where),
-        Contents(*where),
+        contents(*where),
         _packages(first, [len(part) for part in parts]),
         index,
         RELEASES[release],

@@ -16,10 +16,10 @@ from importlib import import_module
 from importlib.machinery import PathFinder
 from types import ModuleType
 
-TYPE_CHECKING = False
+from pielink.hints import TYPE_CHECKING, Any
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
 _CORE = "numpy._core"
 # Where the names of numpy are looked for. The last one is a package, whose code runs at need.

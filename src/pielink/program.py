@@ -11,7 +11,7 @@ from pielink.errors import LinkError, Problem
 from pielink.golang.release import Release
 from pielink.names import NameIndex
 from pielink.record import record
-from pielink.records import Contents, Records
+from pielink.records import Records
 from pielink.tables import I4, I8, U4, Bool, Memory, Objects, Slots
 
 # A package index p of a reference is looked up in row (p + SPECIAL_BIAS) & 0x7fffffff of its
@@ -46,7 +46,7 @@ class Program:
     slots: Slots
     relocs: Records
     auxes: Records
-    contents: Contents
+    contents: Records
     packages: PackageTable
     index: NameIndex
     release: Release
@@ -101,7 +101,7 @@ class Program:
 
     def content(self, slot: int) -> tuple[int, int]:
         """Offset in the flat memory and size of the contents of a slot."""
-        (start,), (size,) = (c.tolist() for c in self.contents.of(np.array([slot], np.int32)))
+        (start,), (size,) = (c.tolist() for c in self.contents.spans(np.array([slot], np.int32)))
         return start, size
 
     def name(self, slot: int) -> bytes:

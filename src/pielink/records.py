@@ -10,10 +10,12 @@ each definition and one more: its records are those from its entry up to the nex
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from pielink.arrays import ranges
-from pielink.arraytypes import I4, I8, NDArray
+from pielink.arraytypes import I4, I8, Bool, NDArray
 from pielink.blocks import windows
 from pielink.formats import goobj
 from pielink.hints import Any
@@ -56,6 +58,18 @@ class Records:
         """The rows of all records of these slots, and for each the i of the slot in `slots`."""
         return ranges(*self.spans(slots), self._dtype.itemsize)
 
+    def chosen(
+        self, slots: I4, wanted: Callable[[NDArray[Any]], Bool]
+    ) -> tuple[I4, NDArray[np.void]]:
+        """The records of these slots whose types are `wanted`.
+
+        Returns for each the i of the slot in `slots`, and itself.
+        """
+        rows, owner = self.rows(slots)
+        records = self.at(rows)
+        kept = np.flatnonzero(wanted(records["type"]))
+        return owner.take(kept), records.take(kept)
+
     def at(self, rows: I8) -> NDArray[np.void]:
         """The records at these rows: a structured array, shape (n,)."""
         # Unlike a view of another dtype this imports nothing more of NumPy (see lean_numpy).
@@ -72,12 +86,6 @@ def auxiliaries(memory: Memory, objects: Objects, slots: Slots) -> Records:
     return Records(memory, objects, slots, goobj.AUXIDX, goobj.AUX)
 
 
-class Contents:
-    """Where the contents of symbols are."""
-
-    def __init__(self, memory: Memory, objects: Objects, slots: Slots) -> None:
-        self._bytes = Records(memory, objects, slots, goobj.DATAIDX, np.dtype(np.uint8))
-
-    def of(self, slots: I4) -> tuple[I8, I8]:
-        """Offset in the flat memory, and size in bytes, of the contents of each slot: (n,) each."""
-        return self._bytes.spans(slots)
+def contents(memory: Memory, objects: Objects, slots: Slots) -> Records:
+    """Contents; a record is a byte, so that `spans` gives offsets in the flat memory and sizes."""
+    return Records(memory, objects, slots, goobj.DATAIDX, np.dtype(np.uint8))

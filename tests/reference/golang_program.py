@@ -19,7 +19,7 @@ from pielink.errors import LinkError, Problem
 from pielink.formats import goobj
 from pielink.golang.release import RELEASES, Release
 from pielink.record import fields
-from pielink.records import Contents, Records, auxiliaries, relocations
+from pielink.records import Records, auxiliaries, contents, relocations
 from pielink.tables import (
     I4,
     U4,
@@ -66,7 +66,7 @@ class MadeProgram:
     slots: Slots
     relocs: Records
     auxes: Records
-    contents: Contents
+    contents: Records
     release: Release
     ids: dict[tuple[bytes, int], int]
 
@@ -84,7 +84,7 @@ class MadeProgram:
 
     def content(self, slot: int) -> tuple[int, int]:
         """Where the contents of a slot are, and their size."""
-        (start,), (size,) = self.contents.of(np.array([slot], np.int32))
+        (start,), (size,) = self.contents.spans(np.array([slot], np.int32))
         return int(start), int(size)
 
     def lookup(self, names: Sequence[tuple[bytes, int]]) -> I4:
@@ -149,7 +149,7 @@ class Maker:
             *where,
             relocations(*where),
             auxiliaries(*where),
-            Contents(*where),
+            contents(*where),
             RELEASES[self.release],
             {(s.name.encode(), s.version): s.id for s in self.symbols if s.name},
         )

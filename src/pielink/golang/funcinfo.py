@@ -177,13 +177,10 @@ def ids_and_lines(program: Program, slots: I4) -> tuple[U1, U4]:
 
     Raises FormatError if one has no FuncInfo, which every inlined function must have.
     """
-    rows, owner = program.auxes.rows(slots)
-    records = program.auxes.at(rows)
-    hit = np.flatnonzero(records["type"] == Aux.FUNCINFO)
-    owner = owner[hit]
+    owner, records = program.auxes.chosen(slots, lambda kinds: kinds == Aux.FUNCINFO)
     info = np.zeros(len(slots), np.int32)
-    info[owner] = program.targets(program.slots.object[slots[owner]], records[hit])
-    start, size = program.contents.of(info)
+    info[owner] = program.targets(program.slots.object[slots[owner]], records)
+    start, size = program.contents.spans(info)
     missing = (info == 0) | (size < SMALLEST)
     if missing.any():
         raise malformed(program, int(slots[np.argmax(missing)]), "is inlined but has no FuncInfo")

@@ -77,12 +77,10 @@ def gc_programs(
 def _types(program: Program, symbols: Symbols, rows: I4) -> I4:
     """The slot of each variable's type."""
     slot = symbols.slot[rows]
-    at, owner = program.auxes.rows(slot)
-    records = program.auxes.at(at)
-    hit = np.flatnonzero(records["type"] == Aux.GOTYPE)[::-1]
-    owner = owner[hit]
+    owner, records = program.auxes.chosen(slot, lambda kinds: kinds == Aux.GOTYPE)
+    owner, records = owner[::-1], records[::-1]  # the first one of a variable counts
     types = np.zeros(len(rows), np.int32)
-    types[owner] = program.targets(program.slots.object[slot[owner]], records[hit])
+    types[owner] = program.targets(program.slots.object[slot[owner]], records)
     problems = Problems()
     for row in rows[types == 0].tolist():
         message = f"missing Go type information for a global symbol of {symbols.size[row]} bytes"
@@ -213,7 +211,7 @@ class _Walk:
     def _masks(self, found: _Types, mask: I4, offset: I8, back: I8, section: I8) -> None:
         """Types with a mask: a pointer for each bit that is set."""
         types = np.flatnonzero(found.is_mask)
-        begin, size = self.program.contents.of(mask)
+        begin, size = self.program.contents.spans(mask)
         words = np.where(found.is_mask, found.pointer_bytes // WORD, 0)
         short = size * 8 < words[types]
         self._refuse(found.slot[types], short, "has a GC mask that is cut short")

@@ -81,16 +81,14 @@ def _list(name: str, tasks: I4, row_of_slot: I4) -> NewSymbol:
 
 def _edges(program: Program, roots: I4) -> dict[int, list[int]]:
     """Record -> the records it waits for, for all records that the roots lead to."""
-    relocs = program.relocs
+    order = program.release.reloc_initorder
     edges: dict[int, list[int]] = {}
     level = distinct(roots)
     while len(level):
         edges |= {slot: [] for slot in level.tolist()}
-        rows, owner = relocs.rows(level)
-        records = relocs.at(rows)
-        ordering = records["type"] == program.release.reloc_initorder
-        source = level[owner[ordering]]
-        target = program.targets(program.slots.object[source], records[ordering])
+        owner, records = program.relocs.chosen(level, lambda kinds: kinds == order)
+        source = level[owner]
+        target = program.targets(program.slots.object[source], records)
         for waiting, first in zip(source.tolist(), target.tolist(), strict=True):
             edges[waiting].append(first)
         level = np.array([s for s in distinct(target).tolist() if s not in edges], np.int32)

@@ -49,7 +49,7 @@ def _pulls(program: Program) -> I4:
     marked = (slots.flags2.take(named) & any_linkname) != 0
     refers = slots.block.take(named) == BLOCK_NONPKG_REF
     variables = named[marked & ~refers]
-    variables = variables[program.contents.of(variables)[1] == 0]
+    variables = variables[program.contents.spans(variables)[1] == 0]
     if release.flag2_linkname_std:
         flags = program.objects.flags.take(slots.object.take(named))
         marked |= (flags & OBJ_FROM_ASSEMBLY) != 0

@@ -75,8 +75,7 @@ def define_strings(builder: SymbolBuilder, values: dict[str, str]) -> None:
 
 def _type_name(program: Program, slot: int) -> bytes:
     """The name of a variable's type symbol; empty if there is no such variable or type."""
-    records = program.auxes.at(program.auxes.rows(np.array([slot], np.int32))[0])
-    records = records[records["type"] == Aux.GOTYPE]
+    _, records = program.auxes.chosen(np.array([slot], np.int32), lambda kinds: kinds == Aux.GOTYPE)
     types = program.targets(program.slots.object[[slot] * len(records)], records).tolist()
     return program.name(types[0]) if types else b""
 

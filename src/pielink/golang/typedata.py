@@ -74,7 +74,7 @@ def descriptors(program: Program, slots: I4) -> tuple[I8, I8]:
 
     FormatError if one is shorter than the common part.
     """
-    start, size = program.contents.of(slots)
+    start, size = program.contents.spans(slots)
     _require(program, slots, size >= COMMON_SIZE, "is no type descriptor")
     return start, size
 
@@ -116,7 +116,7 @@ def texts(program: Program, slots: I4) -> tuple[I8, I8]:
     FormatError if one is cut short. Slot 0 has the empty name.
     """
     memory = program.memory.bytes
-    start, length = program.contents.of(slots)
+    start, length = program.contents.spans(slots)
     end = start + length
     at, size = start + 1, np.zeros(len(slots), np.int64)
     going = np.flatnonzero(slots)
@@ -137,7 +137,7 @@ def type_strings(program: Program, slots: I4) -> tuple[I8, I8]:
     """The string of each type descriptor, as reflection gives it; see `texts`."""
     offsets = np.full(len(slots), NAME_OFFSET, np.int64)
     start, size = texts(program, relocation_target(program, slots, offsets))
-    flags = program.memory.bytes[program.contents.of(slots)[0] + FLAGS_OFFSET]
+    flags = program.memory.bytes[program.contents.spans(slots)[0] + FLAGS_OFFSET]
     star = ((flags & FLAG_EXTRA_STAR) != 0) & (size > 0)
     return start + star, size - star
 

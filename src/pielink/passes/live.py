@@ -70,7 +70,7 @@ def _columns(program: Program, slot: I4) -> dict[str, Any]:
         *("size", "align"),
     )
     columns = {name: getattr(program.slots, name).take(slot) for name in same}
-    columns["data_offset"], columns["data_size"] = program.contents.of(slot)
+    columns["data_offset"], columns["data_size"] = program.contents.spans(slot)
     return columns
 
 
@@ -103,10 +103,7 @@ def _auxes(program: Program, slot: I4, row_of_slot: I4) -> tuple[Auxes, I4]:
     """The auxiliary symbols of these symbols, and how many each has."""
     wanted = np.ones(256, np.bool_)
     wanted[list(LEFT_OUT)] = False
-    index, owner = program.auxes.rows(slot)
-    records = program.auxes.at(index)
-    kept = np.flatnonzero(wanted.take(records["type"]))
-    owner, records = owner.take(kept), records.take(kept)
+    owner, records = program.auxes.chosen(slot, wanted.take)
     resolved = program.targets(program.slots.object.take(slot).take(owner), records)
     kinds = np.ascontiguousarray(records["type"])
     table = Auxes(owner=owner, type=kinds, target=row_of_slot.take(resolved))

@@ -77,7 +77,6 @@ def load(inputs: Inputs) -> Loaded:
     )
     sizes = symbols.copy()
     sizes[0, 0] = first[1]
-
     columns = _entries(inputs, sizes.sum(1)) | _places(sizes)
     _check_indices(inputs, symbols[1:, :-1].sum(1))
     _check_names(inputs, columns, table)

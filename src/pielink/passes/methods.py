@@ -59,8 +59,7 @@ class Methods:
         """Find out the signatures of the methods that are called."""
         if not self.fresh_calls:
             return
-        interfaces = np.concatenate([interfaces for interfaces, _ in self.fresh_calls])
-        offsets = np.concatenate([offsets for _, offsets in self.fresh_calls])
+        interfaces, offsets = map(np.concatenate, zip(*self.fresh_calls, strict=True))
         self.fresh_calls = []
         interface = typedata.kinds(self.program, interfaces) == typedata.INTERFACE
         if not interface.all():
@@ -74,7 +73,7 @@ class Methods:
 
     def call_by_name(self, slots: I4) -> None:
         """Note calls of the methods whose names are the contents of these symbols."""
-        start, size = self.program.contents.of(slots)
+        start, size = self.program.contents.spans(slots)
         for place in set(zip(start.tolist(), size.tolist(), strict=True)):
             self.called_names.add(self.number(self.program.memory.get(*place)))
 
@@ -98,8 +97,7 @@ class Methods:
         """Find out the signatures of the fresh methods, and let them wait."""
         if not self.fresh:
             return
-        row = np.concatenate([rows for rows, _ in self.fresh])
-        source = np.concatenate([sources for _, sources in self.fresh])
+        row, source = map(np.concatenate, zip(*self.fresh, strict=True))
         self.fresh = []
         offset = self.program.relocs.at(row)["offset"].astype(np.int64)
         self.check_records(offset, source)

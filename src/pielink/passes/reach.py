@@ -32,7 +32,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from pielink.arrays import distinct
-from pielink.arraytypes import NDArray
 from pielink.errors import LinkError, Problem
 from pielink.formats.goobj import RELOC
 from pielink.golang import typedata
@@ -195,7 +194,7 @@ class _Walk:
         action = self.action.take(relocs["type"])
         follow = np.flatnonzero(action == Action.FOLLOW)
         owners = owner.take(follow)
-        holders, auxes = self.auxes(level)
+        holders, auxes = program.auxes.chosen(level, self.follow_aux.take)
         names, parts = ("package", "symbol"), (relocs.take(follow), auxes)
         package, symbol = (np.concatenate([part[name] for part in parts]) for name in names)
         objects = slots.object.take(level).take(np.concatenate([owners, holders]))
@@ -209,13 +208,6 @@ class _Walk:
                 at = at.compress(used.take(owner.take(at)))
             found += MARKER_RULES[marker](self, row.take(at), level.take(owner.take(at)))
         return found
-
-    def auxes(self, level: I4) -> tuple[I4, NDArray[np.void]]:
-        """The auxiliary symbols to follow: which of `level` has each, and its record."""
-        row, owner = self.program.auxes.rows(level)
-        records = self.program.auxes.at(row)
-        kept = np.flatnonzero(self.follow_aux.take(records["type"]))
-        return owner.take(kept), records.take(kept)
 
     def markers(self, action: U1) -> list[tuple[I8, Action]]:
         """Where the markers among these actions are, kind by kind."""
@@ -314,5 +306,6 @@ def _prune_map_inits(program: Program, walk: _Walk) -> tuple[I8, I4, int]:
         )
         raise LinkError([problem])
     added = np.array([noop], np.int32)
-    walk.mark([added, program.targets(slots.object[added], walk.auxes(added)[1])])
+    _, auxes = program.auxes.chosen(added, walk.follow_aux.take)
+    walk.mark([added, program.targets(slots.object[added], auxes)])
     return row, callers, noop

@@ -35,7 +35,7 @@ from pielink.program import (
     Program,
 )
 from pielink.record import fields
-from pielink.records import Contents, auxiliaries, relocations
+from pielink.records import auxiliaries, contents, relocations
 from pielink.tables import (
     BLOCK_DEF,
     BLOCK_HASHED,
@@ -86,7 +86,7 @@ def resolve(inputs: Inputs, options: LinkOptions) -> Program:
     builtins = inputs.release.builtins
     slots.canon[1 : 1 + len(builtins)] = slots.canon[index.lookup(builtins)]
     program = Program(
-        *(*where, relocations(*where), auxiliaries(*where), Contents(*where)),
+        *(*where, relocations(*where), auxiliaries(*where), contents(*where)),
         *(packages, index, inputs.release),
     )
     _spread_flags(inputs, loaded, program)
@@ -192,12 +192,12 @@ def _merge_named(inputs: Inputs, loaded: Loaded, options: LinkOptions, problems:
     group = _verified(memory, names, slots.version.take(members))
     slots.canon[members] = members.take(group)
     _choose_definitions(inputs, loaded, options, members, group, problems)
-    twins = np.flatnonzero(group != np.arange(len(members)))
+    is_head = group == np.arange(len(members))
+    twins = np.flatnonzero(~is_head)
     _spread_alignment(slots, members.take(twins), members.take(group.take(twins)))
     shadowed = np.ones(len(slots.canon), np.bool_)
     shadowed[members] = False
-    heads = members.compress(group == np.arange(len(members)))
-    return np.concatenate([package.compress(shadowed.take(package)), heads])
+    return np.concatenate([package.compress(shadowed.take(package)), members.compress(is_head)])
 
 
 def _lookable(slots: Slots, chosen: Bool) -> I4:
@@ -266,8 +266,8 @@ def _fold(inputs: Inputs, loaded: Loaded, definitions: list[int], problems: Prob
     what is not; content under a larger zero-fill takes its size. Two contents are an error.
     """
     slots, rows = loaded.slots, np.array(definitions, np.int32)
-    content = Contents(inputs.memory, loaded.objects, slots).of(rows)[1].tolist()
-    filled = dict(zip(definitions, content, strict=True))
+    sizes = contents(inputs.memory, loaded.objects, slots).spans(rows)[1].tolist()
+    filled = dict(zip(definitions, sizes, strict=True))
     canonical, winner = definitions[0], definitions[0]
     size = int(slots.size[winner])
     data_kinds = range(Kind.NOPTR_DATA, Kind.NOPTR_BSS + 1)
@@ -322,31 +322,31 @@ def _check_duplicates(
 ) -> None:
     """-strictdups: symbols that may be defined more than once must have the same content."""
     slots, memory = loaded.slots, inputs.memory
-    contents_of = Contents(memory, loaded.objects, slots).of
+    where = contents(memory, loaded.objects, slots)
     for new, old in zip(members.tolist(), canonical.tolist(), strict=True):
-        places = np.stack(contents_of(np.array([new, old], np.int32))).T.tolist()
-        contents = [memory.get(*place) for place in places]
+        places = np.stack(where.spans(np.array([new, old], np.int32))).T.tolist()
+        found = [memory.get(*place) for place in places]
         sizes = [int(slots.size[s]) for s in (new, old)]
-        if contents[0] == contents[1] and sizes[0] == sizes[1]:
+        if found[0] == found[1] and sizes[0] == sizes[1]:
             continue
         name = memory.get(int(slots.name_offset[new]), int(slots.name_size[new])).decode(
             "utf-8", "replace"
         )
         message = (
             f"duplicate symbol, previous def in {loaded.objects.file[slots.object[old]]}, "
-            f"with mismatched payload: {_mismatch(contents, sizes)}"
+            f"with mismatched payload: {_mismatch(found, sizes)}"
         )
         problems.report(
             message, loaded.objects.file[slots.object[new]], name, fatal=options.strict_dups > 1
         )
 
 
-def _mismatch(contents: list[bytes], sizes: list[int]) -> str:
+def _mismatch(found: list[bytes], sizes: list[int]) -> str:
     """How the contents and sizes of a new and an old definition differ."""
-    new, old = map(len, contents)
+    new, old = map(len, found)
     if new != old:
         return f"new length {new} != old length {old}"
-    if contents[0] != contents[1]:
+    if found[0] != found[1]:
         return "same length but different contents"
     return f"different sizes: new size {sizes[0]} != old size {sizes[1]}"
 
