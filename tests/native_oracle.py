@@ -13,7 +13,7 @@ from native_image import Addresses, HostFixups
 
 from pielink.errors import Problems
 from pielink.formats import machobj
-from pielink.native import diagnose, prepare
+from pielink.native import diagnose, gather, prepare
 from pielink.native.diagnose import Where
 from pielink.native.prepare import Prepared
 from pielink.native.tables import NONE
@@ -50,7 +50,7 @@ def prepared(*objects: Path, roots: tuple[bytes, ...] = (b"_main",)) -> tuple[Pr
     """Run our passes over the objects; names that nobody defines come from dylibs."""
     problems = Problems()
     files = [machobj.read(each.read_bytes(), each.name) for each in objects]
-    found = prepare.keep(prepare.analyse(files, problems), roots)
+    found = prepare.keep(prepare.analyse(gather.gather(files), problems), roots)
     where = np.full(len(found.names), Where.IMPORT, np.uint8)
     for name in MADE_BY_THE_LINKER:
         if name in found.names.row:

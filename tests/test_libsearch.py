@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from pielink.errors import FormatError
+from pielink.errors import FormatError, LinkError
+from pielink.formats.dylib import Library
+from pielink.golang.cgo import Cgo
 from pielink.native import libraries, libsearch
+from pielink.passes.libraries import Libraries, find_libraries
 
 STUB = """--- !tapi-tbd
 tbd-version: 4
@@ -39,18 +43,29 @@ def touch(path: Path) -> Path:
     return path
 
 
+def asked(*flags: str) -> Libraries:
+    """What flags of a link ask for."""
+    return find_libraries(Cgo(), MACOS_13, flags)
+
+
+def library_of(paths: libsearch.SearchPaths, name: str) -> list[Library]:
+    path = libsearch.find_library(paths, name)
+    assert path
+    return libraries.read_file(path)
+
+
 def test_directories_are_searched_in_order(tmp_path: Path) -> None:
     second = touch(tmp_path / "b/libx.dylib")
     touch(tmp_path / "c/libx.tbd")
     paths = libsearch.search_paths([str(tmp_path / each) for each in ("missing", "b", "c")])
-    assert libsearch.find_library(paths, "x") == second
+    assert libsearch.find_library(paths, "x") == str(second)
 
 
 def test_in_one_directory_a_stub_comes_before_dylib_and_archive(tmp_path: Path) -> None:
     paths = libsearch.search_paths([str(tmp_path)])
     for suffix in (".a", ".dylib", ".tbd"):
         made = touch(tmp_path / f"libx{suffix}")
-        assert libsearch.find_library(paths, "x") == made
+        assert libsearch.find_library(paths, "x") == str(made)
     assert libsearch.find_library(paths, "y") is None
 
 
@@ -58,17 +73,17 @@ def test_dylibs_first_prefers_a_dylib_further_on(tmp_path: Path) -> None:
     archive = touch(tmp_path / "a/libx.a")
     dylib = touch(tmp_path / "b/libx.dylib")
     directories = [str(tmp_path / "a"), str(tmp_path / "b")]
-    assert libsearch.find_library(libsearch.search_paths(directories), "x") == archive
+    assert libsearch.find_library(libsearch.search_paths(directories), "x") == str(archive)
     paths = libsearch.search_paths(directories, dylibs_first=True)
-    assert libsearch.find_library(paths, "x") == dylib
-    assert libsearch.find_library(libsearch.search_paths(directories[:1]), "x") == archive
+    assert libsearch.find_library(paths, "x") == str(dylib)
+    assert libsearch.find_library(libsearch.search_paths(directories[:1]), "x") == str(archive)
     only = libsearch.search_paths(directories[:1])
     assert libsearch.find_library(only, "x", dylibs_only=True) is None
 
 
 def test_an_object_is_found_by_its_whole_name(tmp_path: Path) -> None:
     made = touch(tmp_path / "crt1.o")
-    assert libsearch.find_library(libsearch.search_paths([str(tmp_path)]), "crt1.o") == made
+    assert libsearch.find_library(libsearch.search_paths([str(tmp_path)]), "crt1.o") == str(made)
 
 
 def test_a_root_replaces_directories_that_it_has(tmp_path: Path) -> None:
@@ -78,17 +93,17 @@ def test_a_root_replaces_directories_that_it_has(tmp_path: Path) -> None:
     other = touch(tmp_path / "other/liby.a")
     directories = [str(outside.parent), str(other.parent)]
     paths = libsearch.search_paths(directories, roots=[str(root)])
-    assert libsearch.find_library(paths, "x") == inside
-    assert libsearch.find_library(paths, "y") == other
+    assert libsearch.find_library(paths, "x") == str(inside)
+    assert libsearch.find_library(paths, "y") == str(other)
     no_root = libsearch.search_paths(directories, roots=[str(root), "/"])
-    assert libsearch.find_library(no_root, "x") == outside
+    assert libsearch.find_library(no_root, "x") == str(outside)
 
 
 def test_standard_directories_come_from_the_root_alone(tmp_path: Path) -> None:
     made = touch(tmp_path / "usr/lib/libz.tbd")
     paths = libsearch.search_paths(roots=[str(tmp_path)])
-    assert libsearch.find_library(paths, "z") == made
-    assert paths.libraries == (tmp_path / "usr/lib",)
+    assert libsearch.find_library(paths, "z") == str(made)
+    assert paths.libraries == (str(tmp_path / "usr/lib"),)
     assert libsearch.search_paths(roots=[str(tmp_path)], standard=False).libraries == ()
 
 
@@ -108,45 +123,43 @@ def test_frameworks(tmp_path: Path) -> None:
     paths = libsearch.search_paths(roots=[str(tmp_path)])
     found = libsearch.find_framework(paths, "Foo")
     assert found
-    assert found.resolve() == stub_file
-    assert libsearch.find_framework(paths, "Foo,_debug") == debug
+    assert os.path.realpath(found) == str(stub_file)
+    assert libsearch.find_framework(paths, "Foo,_debug") == str(debug)
     missing = libsearch.find_framework(paths, "Foo,_profile")
     assert missing
-    assert missing.resolve() == stub_file
+    assert os.path.realpath(missing) == str(stub_file)
     assert libsearch.find_framework(paths, "Bar") is None
     stub_file.unlink()
-    assert libsearch.find_framework(paths, "Foo") == home / "Foo"
+    assert libsearch.find_framework(paths, "Foo") == str(home / "Foo")
     assert (home / "Foo").resolve() == binary
 
 
 def test_names_relative_to_the_loader_and_to_rpaths(tmp_path: Path) -> None:
-    loader = touch(tmp_path / "lib/liba.dylib")
+    loader = str(touch(tmp_path / "lib/liba.dylib"))
     beside = touch(tmp_path / "lib/libb.dylib")
     other = touch(tmp_path / "more/libc.tbd")
     paths = libsearch.search_paths()
     find = libsearch.find_install_name
-    assert find(paths, "@loader_path/libb.dylib", loader) == beside
+    assert find(paths, "@loader_path/libb.dylib", loader) == str(beside)
     rpaths = ["/nowhere", "@loader_path/../more"]
     found = find(paths, "@rpath/libc.dylib", loader, rpaths)
     assert found
-    assert found.resolve() == other
+    assert os.path.realpath(found) == str(other)
     assert find(paths, "@rpath/libd.dylib", loader, rpaths) is None
 
 
 def test_zigs_stub_is_found_without_an_sdk() -> None:
     found = libsearch.zig_libsystem_stub()
     assert found
-    assert found.name == "libSystem.tbd"
+    assert os.path.basename(found) == "libSystem.tbd"
     for name in ("System", "c", "m", "pthread"):
-        library = libraries.find_library(libsearch.search_paths(), name)
-        assert isinstance(library, list)
-        assert library[0].install_name == "/usr/lib/libSystem.B.dylib"
+        assert asked(f"-l{name}").dylibs == ["/usr/lib/libSystem.B.dylib"]
 
 
 def test_without_any_stub_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(libsearch, "zig_libsystem_stub", lambda: None)
     with pytest.raises(FormatError, match=r"-lSystem: no stub of libSystem.*pip install ziglang"):
-        libraries.find_library(libsearch.search_paths(), "System")
+        libraries.libsystem()
 
 
 def test_zig_in_path_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,36 +167,25 @@ def test_zig_in_path_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     zig.chmod(0o755)
     made = touch(tmp_path / "lib/zig" / libsearch.ZIG_STUB)
     monkeypatch.setenv("PATH", str(zig.parent))
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(libsearch, "PathFinder", SimpleNamespace(find_spec=lambda name: None))
     found = libsearch.zig_libsystem_stub()
     assert found
-    assert found.resolve() == made
+    assert os.path.realpath(found) == str(made)
 
 
 def test_libraries_that_macos_has_are_taken_on_trust() -> None:
-    paths = libsearch.search_paths()
-    found = libraries.find_library(paths, "resolv")
-    assert isinstance(found, list)
-    assert found[0].install_name == "/usr/lib/libresolv.9.dylib"
-    framework = libraries.find_framework(paths, "Foundation")
+    found = asked("-lresolv", "-framework", "Foundation")
     home = "/System/Library/Frameworks/Foundation.framework/Versions/C/Foundation"
-    assert framework[0].install_name == home
-    linked = libraries.link([found, framework], paths, MACOS_13)
-    assert linked.has_unlisted
-    assert linked.find(b"_NSLog") is None
-    assert [each.install_name for each in linked.dylibs][1] == home
+    assert found.dylibs == ["/usr/lib/libresolv.9.dylib", home]
+    assert found.linked.has_unlisted
+    assert found.linked.find(b"_NSLog") is None
+    assert [each.install_name for each in found.linked.dylibs] == found.dylibs
 
 
-@pytest.mark.parametrize(
-    ("find", "message"),
-    [
-        (libraries.find_library, "-lnosuch: library not found; name its directory with -L"),
-        (libraries.find_framework, "-framework nosuch: framework not found"),
-    ],
-)
-def test_what_is_not_found_says_what_to_do(find: object, message: str) -> None:
-    with pytest.raises(FormatError, match=message):
-        find(libsearch.search_paths(), "nosuch")  # type: ignore[operator]
+@pytest.mark.parametrize("flag", ["-lnosuch", "-framework nosuch"])
+def test_what_is_not_found_says_what_to_do(flag: str) -> None:
+    with pytest.raises(LinkError, match=f"{flag}: library not found; add its directory"):
+        asked(*flag.split())
 
 
 def test_a_private_reexport_binds_to_its_parent_and_a_public_one_to_itself(tmp_path: Path) -> None:
@@ -194,9 +196,7 @@ def test_a_private_reexport_binds_to_its_parent_and_a_public_one_to_itself(tmp_p
     names = f"/usr/lib/libpublic.dylib, {inner}"
     stub(root / "usr/lib/libmain.tbd", "/usr/lib/libmain.dylib", "_main_symbol", names)
     paths = libsearch.search_paths(roots=[str(root)])
-    library = libraries.find_library(paths, "main")
-    assert isinstance(library, list)
-    linked = libraries.link([library], paths, MACOS_13)
+    linked = libraries.link([library_of(paths, "main")], paths, MACOS_13)
 
     def home(name: bytes) -> str:
         found = linked.find(name)
@@ -288,8 +288,6 @@ def test_a_hidden_symbol_is_hidden_in_what_is_passed_on(tmp_path: Path) -> None:
     stub(tmp_path / "usr/lib/inner/libp.tbd", inner, "_f, _g")
     stub(tmp_path / "usr/lib/libm.tbd", "/usr/lib/libm.dylib", "'$ld$hide$os13.0$_f'", inner)
     paths = libsearch.search_paths(roots=[str(tmp_path)])
-    group = libraries.find_library(paths, "m")
-    assert isinstance(group, list)
-    linked = libraries.link([group], paths, MACOS_13)
+    linked = libraries.link([library_of(paths, "m")], paths, MACOS_13)
     assert linked.find(b"_f") is None
     assert linked.find(b"_g")

@@ -30,7 +30,7 @@ from invalid.host_objects import mutate, refusal
 
 from pielink.errors import FormatError, LinkError, Problems
 from pielink.formats import machobj
-from pielink.native import diagnose, prepare
+from pielink.native import diagnose, gather, prepare
 from pielink.native.diagnose import Where
 from pielink.native.prepare import Prepared
 
@@ -39,7 +39,7 @@ def linked(*objects: bytes, roots: tuple[bytes, ...] = (b"_f",), imports: bool =
     """Run the passes and the diagnosis; raise what they find wrong."""
     files = [machobj.read(data, f"{number}.o") for number, data in enumerate(objects)]
     problems = Problems()
-    found = prepare.keep(prepare.analyse(files, problems), roots)
+    found = prepare.keep(prepare.analyse(gather.gather(files), problems), roots)
     place = Where.IMPORT if imports else Where.NOWHERE
     where = np.full(len(found.names), place, np.uint8)
     diagnose.report(found, where, problems)
@@ -199,7 +199,7 @@ def test_mutated_objects_are_linked_or_refused_by_name(seed: int) -> None:
     def link(damaged: bytes) -> None:
         file = machobj.read(damaged, "bad.o")
         problems = Problems()
-        found = prepare.keep(prepare.analyse([file], problems), [b"_main"])
+        found = prepare.keep(prepare.analyse(gather.gather([file]), problems), [b"_main"])
         where = np.full(len(found.names), Where.IMPORT, np.uint8)
         diagnose.report(found, where, problems)
         for problem in problems:

@@ -16,7 +16,7 @@ from invalid.host_objects import with_alias
 
 from pielink.errors import FormatError, Problems
 from pielink.formats import machobj
-from pielink.native import codetables, objc, prepare, select, tlv
+from pielink.native import codetables, gather, objc, prepare, select, tlv
 from pielink.native.prepare import Prepared
 from pielink.native.select import Source
 from pielink.native.tables import NONE, NameKind
@@ -25,7 +25,7 @@ from pielink.native.tables import NONE, NameKind
 def prepared(*objects: bytes, roots: tuple[bytes, ...] = ()) -> Prepared:
     problems = Problems()
     files = [machobj.read(data, f"{number}.o") for number, data in enumerate(objects)]
-    found = prepare.keep(prepare.analyse(files, problems), roots)
+    found = prepare.keep(prepare.analyse(gather.gather(files), problems), roots)
     problems.raise_if_any()
     return found
 
@@ -75,7 +75,7 @@ def test_aliases_of_aliases_and_of_imports() -> None:
     assert names.kind[names.row[b"_a"]] == NameKind.UNDEFINED
     problems = Problems()
     files = [machobj.read(with_alias(*pair), "x.o") for pair in ((b"_a", b"_b"), (b"_b", b"_a"))]
-    prepare.keep(prepare.analyse(files, problems), ())
+    prepare.keep(prepare.analyse(gather.gather(files), problems), ())
     assert {str(each) for each in problems} == {
         "_a: is an alias of itself",
         "_b: is an alias of itself",
@@ -126,7 +126,7 @@ def test_image_info_is_merged(flags: tuple[int, ...], expected: int) -> None:
 def test_image_info_of_two_swift_versions_is_an_error() -> None:
     problems = Problems()
     files = [machobj.read(image_info(flags), f"{flags}.o") for flags in (0x500, 0x700)]
-    prepare.keep(prepare.analyse(files, problems), ())
+    prepare.keep(prepare.analyse(gather.gather(files), problems), ())
     assert [str(each) for each in problems] == ["1792.o: is compiled for Swift ABI 7, 1280.o 5"]
     assert prepared(assembled(".data\n.quad 1\n")).image_info == b""
     assert objc.SIZE == 8

@@ -10,7 +10,7 @@ import pytest
 from host_inputs import CACHE, TARGET, ZIG, compile_object
 
 from pielink.errors import LinkError, Problems
-from pielink.native import diagnose, libraries, libsearch, prepare, select, toolchain
+from pielink.native import diagnose, gather, libraries, libsearch, prepare, select, toolchain
 from pielink.native.diagnose import Where
 from pielink.native.select import Source
 
@@ -27,9 +27,8 @@ def test_a_cxx_program_links_against_zigs_archives(monkeypatch: pytest.MonkeyPat
     made = compile_object(path.read_text(), path.suffix, "-O2")
     sources = [Source(each.name, each.read_bytes()) for each in (made, *archives)]
     problems = Problems()
-    found = prepare.keep(
-        prepare.analyse(select.load_objects(sources, [b"_main"]), problems), [b"_main"]
-    )
+    host = gather.gather(select.load_objects(sources, [b"_main"]))
+    found = prepare.keep(prepare.analyse(host, problems), [b"_main"])
     linked = libraries.link([libraries.libsystem()], libsearch.search_paths(), 13 << 16)
     where = np.zeros(len(found.names), np.uint8)
     for name, row in found.names.row.items():

@@ -13,7 +13,7 @@ from invalid.host_objects import mutate, refusal
 from invalid.host_stubs import CASES, STUB_V4, Case
 
 from pielink.errors import FormatError
-from pielink.formats import tbd
+from pielink.formats import stub_text, tbd
 from pielink.formats.macho import (
     EXPORT_SYMBOL_FLAGS_KIND_THREAD_LOCAL as THREAD_LOCAL,
 )
@@ -72,6 +72,20 @@ def test_quoting_comments_and_line_ends() -> None:
     text = text.replace("tbd-version: 4", "tbd-version: 4  # the version").replace("\n", "\r\n")
     exports = tbd.read(text.encode(), "f.tbd")[0].exports
     assert {b"_both", b"_it's", b'_q"d', b"_plain", b"_intel_only"} == set(exports)
+
+
+def test_lists_are_split_as_they_are_read_scalar_by_scalar() -> None:
+    rng = random.Random(7)
+    pieces = [b"_a", b"'_b'", b"'$ld$c'", b'"d"', b"'it''s'", b"''", b",", b", ", b",\n  ", b" "]
+    pieces += [b"'", b'"', b"\\", b"'e,f'", b"g h", b",", b", "]
+    seen = set()
+    for _ in range(5000):
+        flow = b"".join(rng.choices(pieces, k=rng.randrange(8)))
+        plain, after = stub_text._walk(flow + b"]", 0, len(flow) + 1)
+        assert stub_text.elements(flow) == plain, flow
+        assert plain is None or after == len(flow) + 1
+        seen.add(plain is None)
+    assert seen == {True, False}
 
 
 def test_the_stub_of_libsystem_that_comes_with_zig() -> None:

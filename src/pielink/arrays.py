@@ -94,6 +94,11 @@ def _classes(ordered: NDArray[S], order: I8, new: Bool) -> tuple[NDArray[S], I8,
     return ordered[new], order[new], inverse
 
 
+def address_of(values: NDArray[Any]) -> int:
+    """Return where the array's first element is in this process's memory."""
+    return int(values.__array_interface__["data"][0])  # values.ctypes imports a lot
+
+
 def append(values: ArrayLike, more: ArrayLike) -> NDArray[Any]:
     """`values`, then `more`, each an array of one dimension or one element."""
     return np.concatenate([np.atleast_1d(values), np.atleast_1d(more)])

@@ -69,10 +69,10 @@ def encode(rows: Rows, names: Sequence[bytes]) -> bytes:
     ordered = trie_writer.Names.of(spelled)
     rows = rows[order]
     again = np.flatnonzero(ordered.repeated())
-    differ = np.flatnonzero(rows[again] != rows[again - 1])
-    if len(differ):
-        raise DyldInfoError(f"{spelled[again[differ[0]]]!r} is to be exported twice")
     if len(again):
+        differ = np.flatnonzero(rows[again] != rows[again - 1])
+        if len(differ):
+            raise DyldInfoError(f"{spelled[again[differ[0]]]!r} is to be exported twice")
         ordered, rows = ordered.without(again), without(rows, again)
     return trie_writer.write(ordered, _payload(rows, names))
 

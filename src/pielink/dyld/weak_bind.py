@@ -44,9 +44,10 @@ def encode(rows: Rows, names: Sequence[bytes]) -> bytes:
     if len(binds):
         key = location_keys(binds, BIND_TYPES) & LOCATION_MASK
         binds = binds[bind_writer.unique_locations(binds, key)]
-    definitions = np.zeros(int(strong.sum()), BIND)
-    definitions["name"], definitions["flags"] = rows["name"][strong], rows["flags"][strong]
-    ordered = np.concatenate([distinct(definitions), binds])
+    key = distinct(rows["name"][strong].astype(np.uint64) << 8 | rows["flags"][strong])
+    definitions = np.zeros(len(key), BIND)
+    definitions["name"], definitions["flags"] = key >> 8, key & 0xFF
+    ordered = np.concatenate([definitions, binds], dtype=BIND)
     keys = ("addend", "type", "flags")  # stable: locations stay ascending, definitions in front
     order = np.lexsort([*(ordered[key] for key in keys), _ranks(ordered["name"], names)])
     return bind_writer.emit(ordered[order], names, ordinals=False)

@@ -34,9 +34,10 @@ def records(
 
     Raises FormatError, naming `file` and `what`, when they do not fit.
     """
-    size = count * dtype.itemsize
-    check_range(data, offset, size, what, file)
-    return data[offset : offset + size].view(dtype)
+    check_range(data, offset, count * dtype.itemsize, what, file)
+    if not count:
+        return np.zeros(0, dtype)
+    return np.frombuffer(data, dtype, count, offset)
 
 
 def record(data: Bytes, offset: int, dtype: np.dtype[Any], what: str, file: str) -> Any:

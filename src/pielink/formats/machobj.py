@@ -12,15 +12,19 @@ without asking. Source: <mach-o/loader.h>, <mach-o/nlist.h>, <mach-o/reloc.h>.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 
-from pielink.arrays import isin
+from pielink.arrays import append, differences, isin
+from pielink.arraytypes import I8, NDArray
 from pielink.errors import FormatError
 from pielink.formats import loadcommands, macho
-from pielink.formats.bounds import Bytes, Rows, as_bytes, c_strings, check_range, records
+from pielink.formats.bounds import Bytes, Rows, as_bytes, check_range, records
 from pielink.formats.loadcommands import LoadCommand, command, cpu_name, linkedit_rows, only
 from pielink.hints import Any
-from pielink.record import record
+from pielink.record import NamedTuple, record
 
 SYMBOL = np.dtype(
     [
@@ -45,6 +49,7 @@ RELOCATION = np.dtype(
         ("address", "<u4"),  # byte offset in the section
     ]
 )
+RELOCATION_SIZE = 8  # bytes, in the file
 ZEROFILL_TYPES = (macho.S_ZEROFILL, macho.S_GB_ZEROFILL, macho.S_THREAD_LOCAL_ZEROFILL)
 MAX_ALIGNMENT = 15  # log2; 32 KiB is the largest that assemblers for Mach-O accept
 MAX_SECTION_SIZE = 1 << 31  # more is out of reach of amd64's 32-bit displacements
@@ -89,25 +94,63 @@ def read(data: Any, name: str, cputype: int = macho.CPU_TYPE_X86_64) -> MachObje
 
     Raises FormatError when it is no object file for `cputype` or is malformed.
     """
-    contents = as_bytes(data)
-    if len(contents) >= MAX_FILE_SIZE:
+    return read_all([(data, name)], cputype)[0]
+
+
+def read_all(
+    inputs: Iterable[tuple[Any, str]], cputype: int = macho.CPU_TYPE_X86_64
+) -> list[MachObject]:
+    """Read several object files, given as for `read`; their tables are checked in one go.
+
+    Raises FormatError for one of those that are malformed.
+    """
+    parts = [_outline(as_bytes(data), name, cputype) for data, name in inputs]
+    sections, first_section = _joined([part.sections for part in parts], macho.SECTION_64)
+    _check_sections(parts, sections, _owners(first_section))
+    symbols, first_symbol = _symbols(parts, sections, first_section)
+    relocations, first_relocation = _relocations(parts, sections, first_section, first_symbol)
+    tables = zip(
+        _split(sections, first_section),
+        _split(symbols, first_symbol),
+        _split(relocations, first_relocation),
+        strict=True,
+    )
+    return [
+        MachObject(
+            *(part.name, part.data, cputype, part.flags, *part.version),
+            *(*rows, part.data_in_code, part.linker_options),
+        )
+        for part, rows in zip(parts, tables, strict=True)
+    ]
+
+
+class _Outline(NamedTuple):
+    """The parts of one object; all lie inside of it, but what they say is not checked yet."""
+
+    name: str
+    data: Bytes
+    flags: int
+    version: tuple[int, int, int]
+    sections: Rows  # SECTION_64
+    symbols: Rows  # NLIST_64
+    strings: Bytes
+    strings_at: int  # byte offset in `data`
+    data_in_code: Rows
+    linker_options: tuple[tuple[bytes, ...], ...]
+
+
+def _outline(data: Bytes, name: str, cputype: int) -> _Outline:
+    if len(data) >= MAX_FILE_SIZE:
         raise FormatError("is larger than 4 GiB", name)
-    header = loadcommands.read_header(contents, name)
+    header = loadcommands.read_header(data, name)
     _check_kind(header, cputype, name)
-    commands = loadcommands.walk(contents, header, name)
-    sections = _read_sections(contents, commands, name)
-    symbols = _read_symbols(contents, commands, sections, name)
-    return MachObject(
-        name,
-        contents,
-        cputype,
-        int(header["flags"]),
-        *_read_version(contents, commands, name),
-        sections,
-        symbols,
-        _read_relocations(contents, sections, len(symbols), name),
-        _read_data_in_code(contents, commands, name),
-        _read_linker_options(contents, commands, name),
+    commands = loadcommands.walk(data, header, name)
+    return _Outline(
+        *(name, data, int(header["flags"]), _read_version(data, commands, name)),
+        _section_headers(data, commands, name),
+        *_symbol_table(data, commands, name),
+        _read_data_in_code(data, commands, name),
+        _read_linker_options(data, commands, name),
     )
 
 
@@ -120,7 +163,7 @@ def _check_kind(header: Any, cputype: int, file: str) -> None:
         raise FormatError(f"is compiled for {cpu_name(found)}, not {cpu_name(cputype)}", file)
 
 
-def _read_sections(data: Bytes, commands: list[LoadCommand], file: str) -> Rows:
+def _section_headers(data: Bytes, commands: list[LoadCommand], file: str) -> Rows:
     at = only(commands, macho.LC_SEGMENT_64, "LC_SEGMENT_64", file)
     if at is None:
         return np.zeros(0, macho.SECTION_64)
@@ -131,9 +174,38 @@ def _read_sections(data: Bytes, commands: list[LoadCommand], file: str) -> Rows:
         raise FormatError(f"{count} sections do not fit into LC_SEGMENT_64", file, at.offset)
     if count > macho.MAX_SECT:
         raise FormatError(f"has {count} sections; at most 255 can be numbered", file, at.offset)
-    sections = records(data, at.offset + start, count, macho.SECTION_64, "section headers", file)
-    _check_sections(data, sections, file)
-    return sections
+    return records(data, at.offset + start, count, macho.SECTION_64, "section headers", file)
+
+
+def _symbol_table(data: Bytes, commands: list[LoadCommand], file: str) -> tuple[Rows, Bytes, int]:
+    """Return the symbols as they are, the table of strings, and its offset."""
+    at = only(commands, macho.LC_SYMTAB, "LC_SYMTAB", file)
+    if at is None:
+        return np.zeros(0, macho.NLIST_64), data[:0], 0
+    table = command(data, at, macho.SYMTAB_COMMAND, "LC_SYMTAB", file)
+    start, count = int(table["symoff"]), int(table["nsyms"])
+    raw = records(data, start, count, macho.NLIST_64, "symbol table", file)
+    strings, size = int(table["stroff"]), int(table["strsize"])
+    check_range(data, strings, size, "string table", file)
+    return raw, data[strings : strings + size], strings
+
+
+def _joined(tables: Sequence[NDArray[Any]], dtype: np.dtype[Any]) -> tuple[NDArray[Any], I8]:
+    """Return the rows of all files, and the first of each file, (files + 1,)."""
+    first = np.zeros(len(tables) + 1, np.int64)
+    np.cumsum([len(each) for each in tables], out=first[1:])
+    # Without a dtype NumPy works out a common one, field by field, in Python.
+    return np.concatenate([np.zeros(0, dtype), *tables], dtype=dtype), first
+
+
+def _split(rows: Rows, first: I8) -> list[Rows]:
+    """Return the rows of each file."""
+    return [rows[start:end] for start, end in itertools.pairwise(first.tolist())]
+
+
+def _owners(first: I8) -> I8:
+    """Return the file of each row, given the first row of each file."""
+    return np.repeat(np.arange(len(first) - 1), differences(first))
 
 
 def has_contents(sections: Rows) -> Any:
@@ -141,139 +213,165 @@ def has_contents(sections: Rows) -> Any:
     return ~isin(sections["flags"] & macho.SECTION_TYPE, ZEROFILL_TYPES)
 
 
-def _check_sections(data: Bytes, sections: Rows, file: str) -> None:
+def _title(section: Any) -> str:
+    return f"{section['segname'].decode('latin-1')},{section['sectname'].decode('latin-1')}"
+
+
+def _check_sections(parts: Sequence[_Outline], sections: Rows, owner: I8) -> None:
     def refuse(bad: Any, why: str) -> None:
         if bad.any():
-            section = sections[int(np.argmax(bad))]
-            title = (
-                f"{section['segname'].decode('latin-1')},{section['sectname'].decode('latin-1')}"
-            )
-            raise FormatError(f"section {title} {why}", file)
+            row = int(np.argmax(bad))
+            raise FormatError(f"section {_title(sections[row])} {why}", parts[owner[row]].name)
 
     for field in ("segname", "sectname"):
         names = np.ascontiguousarray(sections[field])
         octets = names.view(np.uint8).reshape(-1, names.dtype.itemsize)
         refuse((octets > 0x7F).any(axis=1), "has a name that is not ASCII")
-    size = sections["size"]
-    refuse(size > MAX_SECTION_SIZE, "is larger than 2 GiB")
+    file_size = np.array([len(part.data) for part in parts], np.int64)
+    size, count = sections["size"].astype(np.int64), sections["nreloc"].astype(np.int64)
+    refuse(sections["size"] > MAX_SECTION_SIZE, "is larger than 2 GiB")
     refuse(sections["addr"] > MAX_ADDRESS, "has an address outside any object")
     refuse(sections["align"] > MAX_ALIGNMENT, "has an alignment above 32 KiB")
     filled = has_contents(sections)
-    ends = sections["offset"].astype(np.int64) + size.astype(np.int64)
-    refuse(filled & (ends > len(data)), "reaches past the end of the file")
-    refuse(~filled & (sections["nreloc"] > 0), "is zero fill and cannot have relocations")
-    ends = sections["reloff"].astype(np.int64) + 8 * sections["nreloc"].astype(np.int64)
-    refuse(
-        (sections["nreloc"] > 0) & (ends > len(data)), "has relocations past the end of the file"
-    )
+    outside = sections["offset"] + size > file_size[owner]
+    refuse(filled & outside, "reaches past the end of the file")
+    refuse(~filled & (count > 0), "is zero fill and cannot have relocations")
+    outside = sections["reloff"] + RELOCATION_SIZE * count > file_size[owner]
+    refuse((count > 0) & outside, "has relocations past the end of the file")
     # Tables that share bytes would make a small file stand for a huge one.
-    if int(size[filled].sum()) > len(data) or 8 * int(sections["nreloc"].sum()) > len(data):
-        raise FormatError("section contents or relocations overlap", file)
+    for sizes in (size * filled, RELOCATION_SIZE * count):
+        crowded = np.bincount(owner, sizes, len(parts)) > file_size
+        if crowded.any():
+            file = parts[int(np.argmax(crowded))].name
+            raise FormatError("section contents or relocations overlap", file)
 
 
-def _read_symbols(data: Bytes, commands: list[LoadCommand], sections: Rows, file: str) -> Rows:
-    at = only(commands, macho.LC_SYMTAB, "LC_SYMTAB", file)
-    if at is None:
-        return np.zeros(0, SYMBOL)
-    table = command(data, at, macho.SYMTAB_COMMAND, "LC_SYMTAB", file)
-    raw = records(
-        data, int(table["symoff"]), int(table["nsyms"]), macho.NLIST_64, "symbol table", file
-    )
-    strings, size = int(table["stroff"]), int(table["strsize"])
-    check_range(data, strings, size, "string table", file)
+class _Strings:
+    """The string tables of all files."""
+
+    def __init__(self, parts: Sequence[_Outline]) -> None:
+        self.parts = parts
+        content, self.first = _joined([part.strings for part in parts], np.dtype(np.uint8))
+        self.ends = np.flatnonzero(content == 0)
+
+    def lengths(self, owner: I8, offset: I8, what: str) -> I8:
+        """Return the length of each string at `offset` of its file's table."""
+
+        def refuse(bad: Any, why: str) -> None:
+            if bad.any():
+                row = int(np.argmax(bad))
+                raise FormatError(f"{what} {why}", self.parts[owner[row]].name, int(offset[row]))
+
+        end = self.first[owner + 1]
+        start = self.first[owner] + offset
+        refuse(start >= end, "starts outside the string table")
+        stop = append(self.ends, self.first[-1])[np.searchsorted(self.ends, start)]
+        refuse(stop >= end, "has no terminating NUL")
+        length: I8 = stop - start
+        return length
+
+
+def _symbols(parts: Sequence[_Outline], sections: Rows, first_section: I8) -> tuple[Rows, I8]:
+    """Return the checked SYMBOL rows of all files, and the first of each file."""
+    raw, first = _joined([part.symbols for part in parts], macho.NLIST_64)
+    owner, strings = _owners(first), _Strings(parts)
+    start = np.array([part.strings_at for part in parts], np.int64)[owner]
+    offset = raw["n_strx"].astype(np.int64)
     symbols = np.zeros(len(raw), SYMBOL)
-    symbols["name"] = starts = strings + raw["n_strx"].astype(np.int64)
-    symbols["length"] = c_strings(data, starts, strings + size, "symbol name", file)
+    symbols["length"] = strings.lengths(owner, offset, "symbol name")
+    symbols["name"] = start + offset
     symbols["type"], symbols["section"] = raw["n_type"], raw["n_sect"]
     symbols["desc"], symbols["value"] = raw["n_desc"], raw["n_value"]
-    _read_aliases(data, symbols, strings, strings + size, file)
-    _check_symbols(symbols, sections, data, file)
-    return symbols
+    alias = (symbols["type"] & (macho.N_STAB | macho.N_TYPE)) == macho.N_INDR
+    if alias.any():  # n_value is an offset into the strings
+        offset = np.minimum(symbols["value"][alias], np.uint64(MAX_FILE_SIZE)).astype(np.int64)
+        symbols["alias_length"][alias] = strings.lengths(owner[alias], offset, "name of an alias")
+        symbols["alias"][alias] = start[alias] + offset
+    _check_symbols(parts, symbols, owner, sections, first_section)
+    return symbols, first
 
 
-def _read_aliases(data: Bytes, symbols: Rows, strings: int, end: int, file: str) -> None:
-    """Fill in the names that N_INDR symbols stand for; n_value is an offset into the strings."""
-    stabs = (symbols["type"] & macho.N_STAB) != 0
-    alias = ~stabs & ((symbols["type"] & macho.N_TYPE) == macho.N_INDR)
-    if alias.any():
-        starts = strings + np.minimum(symbols["value"][alias], np.uint64(end)).astype(np.int64)
-        symbols["alias_length"][alias] = c_strings(data, starts, end, "name of an alias", file)
-        symbols["alias"][alias] = starts
-
-
-def _check_symbols(symbols: Rows, sections: Rows, data: Bytes, file: str) -> None:
-    real = (symbols["type"] & macho.N_STAB) == 0
-    kind = symbols["type"] & macho.N_TYPE
-
+def _check_symbols(
+    parts: Sequence[_Outline], symbols: Rows, owner: I8, sections: Rows, first_section: I8
+) -> None:
     def refuse(bad: Any, why: str) -> None:
         if bad.any():
-            row = symbols[int(np.argmax(bad))]
-            name = (
-                data[int(row["name"]) :][: int(row["length"])].tobytes().decode("utf-8", "replace")
-            )
-            raise FormatError(f"symbol {name} {why}", file)
+            row = int(np.argmax(bad))
+            part, (start, size) = parts[owner[row]], symbols[["name", "length"]][row].tolist()
+            name = part.data[start : start + size].tobytes().decode("utf-8", "replace")
+            raise FormatError(f"symbol {name} {why}", part.name)
 
+    real = (symbols["type"] & macho.N_STAB) == 0
+    kind, ordinal = symbols["type"] & macho.N_TYPE, symbols["section"].astype(np.int64)
     known = isin(kind, (macho.N_UNDF, macho.N_ABS, macho.N_INDR, macho.N_SECT))
     refuse(real & ~known, "has an unknown type")
     placed = real & (kind == macho.N_SECT)
-    ordinal = symbols["section"].astype(np.int64)
-    refuse(
-        placed & ((ordinal < 1) | (ordinal > len(sections))), "is in a section that is not there"
-    )
-    refuse(real & ~placed & (kind == macho.N_UNDF) & (ordinal != 0), "is undefined in a section")
-    if placed.any():
-        home = sections[np.where(placed, ordinal - 1, 0)]
-        inside = (symbols["value"] >= home["addr"]) & (
-            symbols["value"] - home["addr"] <= home["size"]
-        )
-        refuse(placed & ~inside, "lies outside its section")
-    common = real & (kind == macho.N_UNDF) & (symbols["value"] > MAX_SECTION_SIZE)
+    absent = (ordinal < 1) | (ordinal > differences(first_section)[owner])
+    refuse(placed & absent, "is in a section that is not there")
+    undefined = real & (kind == macho.N_UNDF)
+    refuse(undefined & (ordinal != 0), "is undefined in a section")
+    rows = np.flatnonzero(placed)
+    home = first_section[owner[rows]] + ordinal[rows] - 1
+    value, address = symbols["value"][rows], sections["addr"][home]
+    outside = np.zeros(len(symbols), np.bool_)
+    outside[rows] = (value < address) | (value - address > sections["size"][home])
+    refuse(outside, "lies outside its section")
+    common = undefined & (symbols["value"] > MAX_SECTION_SIZE)
     refuse(common, "is a common symbol larger than 2 GiB")
 
 
-def _read_relocations(data: Bytes, sections: Rows, symbol_count: int, file: str) -> Rows:
-    counts = sections["nreloc"].astype(np.int64)
-    raw = np.concatenate(
-        [np.zeros(0, macho.RELOCATION_INFO)]
-        + [
-            records(data, int(s["reloff"]), int(s["nreloc"]), macho.RELOCATION_INFO, "", file)
-            for s in sections[counts > 0]
-        ]
+def _relocations(
+    parts: Sequence[_Outline], sections: Rows, first_section: I8, first_symbol: I8
+) -> tuple[Rows, I8]:
+    """Return the checked RELOCATION rows of all files, and the first of each file."""
+    count = sections["nreloc"].astype(np.int64)
+    home = np.flatnonzero(count)
+    owner = _owners(first_section)
+    runs = zip(
+        owner[home].tolist(), sections["reloff"][home].tolist(), count[home].tolist(), strict=True
     )
-    info = raw["r_info"]
+    dtype = macho.RELOCATION_INFO
+    raw, _ = _joined(
+        [records(parts[file].data, at, n, dtype, "", parts[file].name) for file, at, n in runs],
+        dtype,
+    )
+    info, section = raw["r_info"], np.repeat(np.arange(len(sections)), count)
     rows = np.zeros(len(raw), RELOCATION)
-    rows["section"] = np.repeat(np.arange(len(sections)), counts)
+    rows["section"] = section - first_section[owner[section]]
     rows["symbol"] = info & 0xFFFFFF
     rows["pcrel"] = (info >> 24) & 1
     rows["length"] = (info >> 25) & 3
     rows["extern"] = (info >> 27) & 1
     rows["type"] = info >> 28
-    rows["address"] = raw["r_address"].view(np.uint32) if len(raw) else 0
-    _check_relocations(rows, sections, symbol_count, file)
-    return rows
+    rows["address"] = raw["r_address"].astype(np.uint32)
+    _check_relocations(parts, rows, section, sections, owner, first_section, first_symbol)
+    return rows, append(0, np.cumsum(count))[first_section]
 
 
-def _check_relocations(rows: Rows, sections: Rows, symbol_count: int, file: str) -> None:
+def _check_relocations(
+    parts: Sequence[_Outline],
+    rows: Rows,
+    section: I8,
+    sections: Rows,
+    owner: I8,
+    first_section: I8,
+    first_symbol: I8,
+) -> None:
     def refuse(bad: Any, why: str) -> None:
         if bad.any():
-            row = rows[int(np.argmax(bad))]
-            section = sections[int(row["section"])]
-            title = (
-                f"{section['segname'].decode('latin-1')},{section['sectname'].decode('latin-1')}"
-            )
-            at = int(row["address"])
-            raise FormatError(f"relocation at {title}+{at:#x} {why}", file)
+            row = int(np.argmax(bad))
+            place = f"{_title(sections[section[row]])}+{int(rows['address'][row]):#x}"
+            raise FormatError(f"relocation at {place} {why}", parts[owner[section[row]]].name)
 
-    if not len(rows):
-        return
-    address = rows["address"].astype(np.int64)
+    file = owner[section]
+    address, number = rows["address"].astype(np.int64), rows["symbol"].astype(np.int64)
     refuse(address >= 1 << 31, "is scattered, which 64-bit objects cannot be")
     end = address + (1 << rows["length"].astype(np.int64))
-    refuse(end > sections["size"].astype(np.int64)[rows["section"]], "lies outside its section")
-    refuse(rows["extern"] & (rows["symbol"] >= symbol_count), "names a symbol that is not there")
-    ordinal = rows["symbol"].astype(np.int64)
-    absent = (ordinal < 1) | (ordinal > len(sections))
-    refuse(~rows["extern"] & absent, "names a section that is not there")
+    refuse(end > sections["size"].astype(np.int64)[section], "lies outside its section")
+    named = rows["extern"]
+    refuse(named & (number >= differences(first_symbol)[file]), "names a symbol that is not there")
+    absent = (number < 1) | (number > differences(first_section)[file])
+    refuse(~named & absent, "names a section that is not there")
 
 
 def _read_version(data: Bytes, commands: list[LoadCommand], file: str) -> tuple[int, int, int]:

@@ -4,65 +4,43 @@ Versions 1 to 4 are YAML, one document a library; the first is the library that 
 for, the rest are libraries that it passes on. Version 4 says `targets: [ x86_64-macos, ... ]`,
 older ones `archs` and `platform`. Version 5 is JSON with a `main_library` and inlined `libraries`.
 
-Of YAML only what tapi writes is read: a mapping, whose values are scalars, flow sequences
-(`[ a, 'b', "c" ]`, over several lines), or block sequences of scalars or of such mappings.
-Anything else is an error with its line. Objective-C classes, ivars and exception types stand for
-symbols with prefixes of their own. Source: LLVM's TextAPI (TextStub.cpp, TextStubV5.cpp) and its
-TBD Format Reference Manual.
+Objective-C classes, ivars and exception types stand for symbols with prefixes of their own.
+Source: LLVM's TextAPI (TextStub.cpp, TextStubV5.cpp) and its TBD Format Reference Manual.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
+from itertools import repeat
 
 from pielink.errors import FormatError
 from pielink.formats import macho
 from pielink.formats.dylib import DEFAULT_VERSION, Library
+from pielink.formats.stub_text import YamlMap, documents, elements
 from pielink.hints import Any
 
-YamlMap = dict[str, Any]
-
-_ITEM = re.compile(
-    r"""
-    (?P<indent>[ ]*+)
-    (?P<dash>-[ ]++)?+
-    (?:(?P<key>[A-Za-z][\w-]*+):(?=[ \n]))?+ [ ]*+
-    (?:
-        (?P<flow>\[ (?: [^\[\]{}'"]++ | '(?:[^']++|'')*+' | "(?:[^"\\]++|\\.)*+" )*+ \])
-      | '(?P<single>(?:[^']++|'')*+)'
-      | "(?P<double>(?:[^"\\]++|\\.)*+)"
-      | (?P<plain>[^\s\[{'"#&*!|>%@`-][^\n#]*+|)
-    )
-    [ ]*+ (?:\#[^\n]*+)?+ (?:\n|\Z)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-_BLANK = re.compile(r"(?:[ ]*+(?:\#[^\n]*+)?+\n|\.\.\.[ ]*+(?:\n|\Z))++")
-_ELEMENT = re.compile(r"""'((?:[^']++|'')*+)'|"((?:[^"\\]++|\\.)*+)"|([^\s,'"\[\]][^,\]]*+)""")
-_DOCUMENT = re.compile(r"^---[ ]*(?:!(\S+))?[ ]*(?:#.*)?$", re.MULTILINE)
-_TAG_VERSIONS = {"tapi-tbd-v1": 1, "tapi-tbd-v2": 2, "tapi-tbd-v3": 3, "tapi-tbd": 4, None: 1}
+_VERSION_OF_KIND = {"tapi-tbd-v1": 1, "tapi-tbd-v2": 2, "tapi-tbd-v3": 3, "tapi-tbd": 4, "": 1}
 
 # Which fields of a section of exports hold names, what those names become, and their flags.
 _WEAK = macho.EXPORT_SYMBOL_FLAGS_WEAK_DEFINITION
 _THREAD_LOCAL = macho.EXPORT_SYMBOL_FLAGS_KIND_THREAD_LOCAL
-_CLASS = ("_OBJC_CLASS_$_", "_OBJC_METACLASS_$_")
+_CLASS = (b"_OBJC_CLASS_$_", b"_OBJC_METACLASS_$_")
 _YAML_FIELDS = (
-    ("symbols", ("",), 0),
+    ("symbols", (b"",), 0),
     ("objc-classes", _CLASS, 0),
-    ("objc-eh-types", ("_OBJC_EHTYPE_$_",), 0),
-    ("objc-ivars", ("_OBJC_IVAR_$_",), 0),
-    ("weak-def-symbols", ("",), _WEAK),
-    ("weak-symbols", ("",), _WEAK),
-    ("thread-local-symbols", ("",), _THREAD_LOCAL),
+    ("objc-eh-types", (b"_OBJC_EHTYPE_$_",), 0),
+    ("objc-ivars", (b"_OBJC_IVAR_$_",), 0),
+    ("weak-def-symbols", (b"",), _WEAK),
+    ("weak-symbols", (b"",), _WEAK),
+    ("thread-local-symbols", (b"",), _THREAD_LOCAL),
 )
 _JSON_FIELDS = (
-    ("global", ("",), 0),
+    ("global", (b"",), 0),
     ("objc_class", _CLASS, 0),
-    ("objc_eh_type", ("_OBJC_EHTYPE_$_",), 0),
-    ("objc_ivar", ("_OBJC_IVAR_$_",), 0),
-    ("weak", ("",), _WEAK),
-    ("thread_local", ("",), _THREAD_LOCAL),
+    ("objc_eh_type", (b"_OBJC_EHTYPE_$_",), 0),
+    ("objc_ivar", (b"_OBJC_IVAR_$_",), 0),
+    ("weak", (b"",), _WEAK),
+    ("thread_local", (b"",), _THREAD_LOCAL),
 )
 _UNDERSCORED = ("objc-classes", "objc-ivars")  # names begin with _ in versions 1 and 2
 _MACOS_NAMES = ("macosx", "macos", "zippered")  # the `platform` of versions 1 to 3
@@ -74,116 +52,47 @@ def read(data: bytes, file: str, arch: str = "x86_64") -> list[Library]:
     `file` is how messages call it. Raises FormatError when the text is malformed, or when the
     main library has no such target.
     """
+    data = bytes(data)
     try:
-        text = bytes(data).decode()
+        text = data.decode()
     except UnicodeDecodeError as error:
         raise FormatError("text stub is not UTF-8", file, error.start) from None
-    if text.lstrip().startswith("{"):
+    if data.lstrip().startswith(b"{"):
         return _read_json(text, file, arch)
-    return _read_yaml(text, file, arch)
+    return _read_yaml(data.replace(b"\r\n", b"\n"), file, arch)
 
 
-def _read_yaml(text: str, file: str, arch: str) -> list[Library]:
+def _read_yaml(data: bytes, file: str, arch: str) -> list[Library]:
     libraries: list[Library] = []
-    for version, document in _documents(text.replace("\r\n", "\n"), file):
+    for kind, at, document in documents(data, file):
+        version = _VERSION_OF_KIND.get(kind)
+        if version is None:
+            raise FormatError(f"text stub of unknown kind !{kind}", file, at)
+        declared = document.get("tbd-version", "4")
+        if version == 4 and declared != "4":
+            raise FormatError(f"text stub of unknown tbd-version {declared}", file, at)
         library = _yaml_library(document, version, file, arch, main=not libraries)
         if library:
             libraries.append(library)
-    if not libraries:
-        raise FormatError("text stub holds no document", file)
     return libraries
 
 
-def _documents(text: str, file: str) -> Iterator[tuple[int, YamlMap]]:
-    starts = list(_DOCUMENT.finditer(text))
-    if not starts or text[: starts[0].start()].strip():
-        raise FormatError("is not a text stub (it should begin with --- or {)", file)
-    ends = [start.start() for start in starts[1:]] + [len(text)]
-    for start, end in zip(starts, ends, strict=True):
-        tag = start[1]
-        if tag not in _TAG_VERSIONS:
-            raise FormatError(f"text stub of unknown kind !{tag}", file, start.start())
-        document = _parse_mapping(text, min(start.end() + 1, end), end, file)
-        declared = document.get("tbd-version", "4")
-        if _TAG_VERSIONS[tag] == 4 and declared != "4":
-            raise FormatError(f"text stub of unknown tbd-version {declared}", file, start.start())
-        yield _TAG_VERSIONS[tag], document
-
-
-def _parse_mapping(text: str, at: int, end: int, file: str) -> YamlMap:
-    """Parse the YAML of one document in text[at:end]; see the top of this file for what it knows.
-
-    Values are str, list of str, or list of mappings of such values.
-    """
-
-    def refuse(why: str, place: int) -> FormatError:
-        return FormatError(f"line {text.count(chr(10), 0, place) + 1} of text stub: {why}", file)
-
-    top: YamlMap = {}
-    sequence: list[Any] | None = None  # the block sequence that lines with a dash add to
-    entry: YamlMap | None = None  # its last mapping, that indented lines add to
-    while at < end:
-        blank = _BLANK.match(text, at, end)
-        if blank:
-            at = blank.end()
-            continue
-        item = _ITEM.match(text, at, end)
-        if not item or item.end() == at:
-            raise refuse("not understood", at)
-        key, dash = item["key"], item["dash"]
-        value = _value(item)
-        if dash:
-            if sequence is None:
-                raise refuse("an entry of no sequence", at)
-            entry = {key: value} if key else None
-            sequence.append(entry if entry is not None else value)
-        elif key is None or (item["indent"] and entry is None):
-            raise refuse("not understood", at)
-        elif item["indent"] and entry is not None:
-            entry[key] = value
-        else:
-            if key in top:
-                raise refuse(f"{key} a second time", at)
-            entry, sequence = None, [] if value == "" else None
-            top[key] = value if sequence is None else sequence
-        at = item.end()
-    return top
-
-
-def _value(item: re.Match[str]) -> Any:
-    """Return the list or the scalar that one line holds; a missing value is ""."""
-    if item["flow"] is not None:
-        return _flow(item["flow"])
-    if item["single"] is not None:
-        return item["single"].replace("''", "'")
-    if item["double"] is not None:
-        return _unescape(item["double"])
-    return item["plain"].rstrip()
-
-
-def _flow(text: str) -> list[str]:
-    """Return the elements of a flow sequence."""
-    if "'" not in text and '"' not in text:
-        return [word for word in map(str.strip, text[1:-1].split(",")) if word]
-    elements = []
-    for single, double, plain in _ELEMENT.findall(text, 1):
-        if plain:
-            elements.append(plain.rstrip())
-        elif double:
-            elements.append(_unescape(double))
-        else:
-            elements.append(single.replace("''", "'") if "''" in single else single)
-    return elements
-
-
-def _unescape(text: str) -> str:
-    return re.sub(r"\\(.)", r"\1", text) if "\\" in text else text
+def _names(value: Any, what: str, file: str) -> list[bytes]:
+    """Return `value`, which must be a list of names (or absent)."""
+    if not isinstance(value, bytes):
+        return [name.encode() for name in _strings(value, what, file)]
+    names = elements(value)
+    if names is None:
+        raise FormatError(f"{what} of text stub is not a list of names", file)
+    return names
 
 
 def _strings(value: Any, what: str, file: str) -> list[str]:
     """Return `value`, which must be a list of strings (or absent)."""
     if value is None or value == "":
         return []
+    if isinstance(value, bytes):
+        return [name.decode() for name in _names(value, what, file)]
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise FormatError(f"{what} of text stub is not a list of names", file)
     return value
@@ -241,9 +150,9 @@ def _yaml_library(
     exports: dict[bytes, int] = {}
     for section in sections:
         for key, prefixes, flags in _YAML_FIELDS:
-            names = _strings(section.get(key), key, file)
+            names = _names(section.get(key), key, file)
             if version < 3 and key in _UNDERSCORED:
-                names = [name.removeprefix("_") for name in names]
+                names = [name.removeprefix(b"_") for name in names]
             _add(exports, names, prefixes, flags)
     return Library(
         file,
@@ -273,9 +182,12 @@ def _yaml_reexports(
             yield from _strings(each.get("libraries"), "libraries", file)
 
 
-def _add(exports: dict[bytes, int], names: list[str], prefixes: Iterable[str], flags: int) -> None:
-    for prefix in prefixes:
-        exports.update(dict.fromkeys([(prefix + name).encode() for name in names], flags))
+def _add(
+    exports: dict[bytes, int], names: list[bytes], prefixes: Iterable[bytes], flags: int
+) -> None:
+    for prefix in prefixes if names else ():
+        full = [prefix + name for name in names] if prefix else names
+        exports.update(zip(full, repeat(flags)))
 
 
 def _install_name(value: Any, file: str) -> str:
@@ -343,7 +255,7 @@ def _json_library(document: YamlMap, file: str, arch: str, main: bool) -> Librar
         for part in ("text", "data"):
             for holder in _mappings([section.get(part, {})], part, file):
                 for key, prefixes, flags in _JSON_FIELDS:
-                    _add(exports, _strings(holder.get(key), key, file), prefixes, flags)
+                    _add(exports, _names(holder.get(key), key, file), prefixes, flags)
     passed_on = sections("reexported_libraries")
     return Library(
         file,

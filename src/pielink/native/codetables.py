@@ -41,9 +41,8 @@ def data_in_code(host: Host, atoms: Atoms, address: I8, live: Bool, header: int)
     Raises FormatError for a range that lies in no section.
     """
     file = np.repeat(np.arange(len(host.files)), [len(f.data_in_code) for f in host.files])
-    raw = np.concatenate(
-        [np.zeros(0, macho.DATA_IN_CODE_ENTRY), *(f.data_in_code for f in host.files)]
-    )
+    dtype = macho.DATA_IN_CODE_ENTRY
+    raw = np.concatenate([np.zeros(0, dtype), *(f.data_in_code for f in host.files)], dtype=dtype)
     if not len(raw):
         return raw
     section, offset = _locate(host, file, raw["offset"].astype(np.int64))

@@ -37,7 +37,8 @@ def gather(files: Sequence[MachObject], contents: U1 | None = None, base: I8 | N
 
 
 def _joined(parts: list[Any], dtype: Any) -> Any:
-    return np.concatenate([np.zeros(0, dtype), *parts])
+    # Without a dtype NumPy works out a common one, field by field, in Python.
+    return np.concatenate([np.zeros(0, dtype), *parts], dtype=dtype)
 
 
 def _owner(files: Sequence[MachObject], table: str) -> Any:

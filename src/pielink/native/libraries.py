@@ -17,21 +17,17 @@ Source: ld64's generic_dylib_file.cpp, LLVM's lld/MachO/InputFiles.cpp.
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 from pielink.errors import FormatError
 from pielink.formats import dylib, fat, macho, tbd
 from pielink.formats.dylib import Library
-from pielink.native import libsearch, system_libraries
+from pielink.native import libsearch
 from pielink.native.libsearch import SearchPaths
 from pielink.record import NamedTuple, record, replace
 
-_VERSIONED = re.compile(rb"\$ld\$(hide|add|weak|install_name)\$os([\d.]+)\$(.+)", re.DOTALL)
-_PREVIOUS = re.compile(
-    rb"\$ld\$previous\$([^$]*)\$([\d.]*)\$(\d+)\$([\d.]+)\$([\d.]+)\$(.*)\$", re.DOTALL
-)
+_DIRECTIVE = b"$ld$"
 MAX_DEPTH = 64  # of re-exports; a longer chain is a mistake in the stubs
 
 
@@ -60,6 +56,7 @@ class _Source:
     exports: dict[bytes, int]
     moved: dict[bytes, Dylib]
     may_miss: frozenset[bytes]
+    hidden: frozenset[bytes]
 
 
 @record
@@ -88,19 +85,21 @@ class LinkedLibraries:
         return None
 
 
-def read_file(path: Path, cputype: int = macho.CPU_TYPE_X86_64) -> list[Library]:
+def read_file(path: str | os.PathLike[str], cputype: int = macho.CPU_TYPE_X86_64) -> list[Library]:
     """Read a stub or a (fat) dylib: the library itself, then those that its stub holds.
 
     Raises FormatError naming the path.
     """
+    name = os.fspath(path)
     try:
-        data = path.read_bytes()
+        with open(name, "rb") as file:
+            data = file.read()
     except OSError as error:
-        raise FormatError(f"cannot be read: {error.strerror}", str(path)) from None
-    if path.suffix == ".tbd" or data[:64].lstrip().startswith((b"---", b"{")):
+        raise FormatError(f"cannot be read: {error.strerror}", name) from None
+    if name.endswith(".tbd") or data[:64].lstrip().startswith((b"---", b"{")):
         arch = {macho.CPU_TYPE_ARM64: "arm64"}.get(cputype, "x86_64")
-        return tbd.read(data, str(path), arch)
-    return [dylib.read(fat.select(data, str(path), cputype), str(path), cputype)]
+        return tbd.read(data, name, arch)
+    return [dylib.read(fat.select(data, name, cputype), name, cputype)]
 
 
 def unlisted(install_name: str) -> Library:
@@ -148,8 +147,9 @@ def link(
         for child, public in _passed_on(main, finder, ()):
             effective = _apply_directives(child, minos, platform)
             home = effective.dylib if public else source.dylib
-            hidden = set() if public else _hidden(main, minos)
-            exports = {n: f for n, f in effective.exports.items() if n not in hidden}
+            exports = effective.exports
+            if source.hidden and not public:
+                exports = {n: f for n, f in exports.items() if n not in source.hidden}
             indirect.append(replace(effective, dylib=home, exports=exports))
     dylibs = tuple(dict.fromkeys(source.dylib for source in direct))
     return LinkedLibraries(dylibs, (*direct, *indirect), has_unlisted)
@@ -165,7 +165,7 @@ def _finder(group: Sequence[Library], paths: SearchPaths) -> _Finder:
     def find(parent: Library, install_name: str) -> tuple[Library, _Finder]:
         if install_name in inlined:
             return inlined[install_name], find
-        path = libsearch.find_install_name(paths, install_name, Path(parent.name))
+        path = libsearch.find_install_name(paths, install_name, parent.name)
         if path is None:
             raise FormatError(f"passes on {install_name}, which was not found", parent.name)
         found = read_file(path)
@@ -191,8 +191,8 @@ def is_public(install_name: str) -> bool:
     head, _, leaf = install_name.rpartition("/")
     if head == "/usr/lib":
         return True
-    match = re.match(r"/System/Library/Frameworks/([^/.]+)\.framework/", install_name)
-    return match is not None and match[1] == leaf and install_name.count(".framework/") == 1
+    place = f"/System/Library/Frameworks/{leaf}.framework/"
+    return install_name.startswith(place) and install_name.count(".framework/") == 1
 
 
 def _parse_version(text: bytes) -> int:
@@ -201,84 +201,64 @@ def _parse_version(text: bytes) -> int:
     return min(parts[0], 0xFFFF) << 16 | min(parts[1], 0xFF) << 8 | min(parts[2], 0xFF)
 
 
-def _same_release(text: bytes, minos: int) -> bool:
-    """Return whether a directive for os X.Y is for this deployment target (patch aside)."""
-    return _parse_version(text) >> 8 == minos >> 8
-
-
-def _hidden(library: Library, minos: int) -> set[bytes]:
-    found = (_VERSIONED.fullmatch(name) for name in library.exports if name.startswith(b"$ld$h"))
-    return {each[3] for each in found if each and _same_release(each[2], minos)}
+def _is_version(text: bytes) -> bool:
+    return text.replace(b".", b"").isdigit()
 
 
 def _apply_directives(library: Library, minos: int, platform: int) -> _Source:
     """Return the exports of a library at a deployment target, its directives taken out."""
     home = Dylib(library.install_name, library.current_version, library.compatibility_version)
-    directives = [name for name in library.exports if name.startswith(b"$ld$")]
-    if not directives:
-        return _Source(home, library.exports, {}, frozenset())
-    exports = {n: flags for n, flags in library.exports.items() if not n.startswith(b"$ld$")}
-    moved: dict[bytes, Dylib] = {}
-    may_miss: set[bytes] = set()
+    exports = library.exports.copy()
+    directives = [name for name in exports if name[: len(_DIRECTIVE)] == _DIRECTIVE]
     for name in directives:
-        previous = _PREVIOUS.fullmatch(name)
-        if previous and _in_range(previous, minos, platform):
-            before = Dylib(
-                previous[1].decode("utf-8", "replace"),
-                home.current_version,
-                _parse_version(previous[2]) or home.compatibility_version,
-            )
-            if previous[6]:
-                moved[previous[6]] = before
-                exports.setdefault(previous[6], 0)
-            else:
-                home = before
-        versioned = _VERSIONED.fullmatch(name)
-        if not versioned or not _same_release(versioned[2], minos):
-            continue
-        action, value = versioned[1], versioned[3]
-        if action == b"hide":
-            exports.pop(value, None)
-        elif action == b"add":
-            exports.setdefault(value, 0)
-        elif action == b"weak":
-            may_miss.add(value)
+        del exports[name]
+    moved: dict[bytes, Dylib] = {}
+    for name, before in _previous_homes(directives, home, minos, platform):
+        if name:
+            moved[name] = before
+            exports.setdefault(name, 0)
         else:
-            home = home._replace(install_name=value.decode("utf-8", "replace"))
-    return _Source(home, exports, moved, frozenset(may_miss))
+            home = before
+    values = _versioned(directives, minos)
+    for name in values[b"add"]:
+        exports.setdefault(name, 0)
+    for name in values[b"hide"]:
+        exports.pop(name, None)
+    for name in values[b"install_name"]:
+        home = home._replace(install_name=name.decode("utf-8", "replace"))
+    return _Source(home, exports, moved, frozenset(values[b"weak"]), frozenset(values[b"hide"]))
 
 
-def _in_range(previous: re.Match[bytes], minos: int, platform: int) -> bool:
-    first, last = _parse_version(previous[4]), _parse_version(previous[5])
-    return int(previous[3][:9]) == platform and first <= minos < last
+def _versioned(directives: Iterable[bytes], minos: int) -> dict[bytes, list[bytes]]:
+    """Return what the directives for this deployment target (patch aside) name, by their kind."""
+    values: dict[bytes, list[bytes]] = {b"hide": [], b"add": [], b"weak": [], b"install_name": []}
+    applies: dict[bytes, bool] = {}
+    for directive in directives:
+        kind, _, rest = directive[len(_DIRECTIVE) :].partition(b"$")
+        system, _, value = rest.partition(b"$")
+        if system not in applies:
+            version = system.removeprefix(b"os")
+            known = system != version and _is_version(version)
+            applies[system] = known and _parse_version(version) >> 8 == minos >> 8
+        if applies[system] and value and kind in values:
+            values[kind].append(value)
+    return values
 
 
-def find_library(paths: SearchPaths, name: str) -> list[Library] | Path:
-    """Return the library that -lNAME means, or the path of an archive or object.
-
-    Where no SDK has it, libSystem comes from zig's stub, and a library that macOS is known to
-    have is taken on trust (unlisted). Raises FormatError when it is none of these.
-    """
-    path = libsearch.find_library(paths, name)
-    if path is not None:
-        return path if path.suffix in (".a", ".o") else read_file(path)
-    if name in system_libraries.LIBSYSTEM_ALIASES:
-        return libsystem()
-    install_name = system_libraries.LIBRARIES.get(name)
-    if install_name is None:
-        raise FormatError("library not found; name its directory with -L", f"-l{name}")
-    return [unlisted(install_name)]
-
-
-def find_framework(paths: SearchPaths, name: str) -> list[Library]:
-    """Return the framework that -framework NAME means; unlisted as for find_library."""
-    path = libsearch.find_framework(paths, name)
-    if path is not None:
-        return read_file(path)
-    install_name = system_libraries.framework_install_name(name.partition(",")[0])
-    if install_name is None:
-        raise FormatError(
-            "framework not found; name its directory with -F, or an SDK with -syslibroot",
-            f"-framework {name}",
-        )
-    return [unlisted(install_name)]
+def _previous_homes(
+    directives: Iterable[bytes], home: Dylib, minos: int, platform: int
+) -> Iterable[tuple[bytes, Dylib]]:
+    """Yield symbols (b"" for all) that were in another library at this target, and that library."""
+    prefix = _DIRECTIVE + b"previous$"
+    for directive in directives:
+        fields = directive.removeprefix(prefix).split(b"$", 5)
+        if not directive.startswith(prefix) or len(fields) < 6 or not fields[5].endswith(b"$"):
+            continue
+        path, compatible, where, first, last, symbol = fields
+        known = where.isdigit() and _is_version(first) and _is_version(last)
+        if not known or not (not compatible or _is_version(compatible)):
+            continue
+        if int(where[:9]) == platform and _parse_version(first) <= minos < _parse_version(last):
+            version = _parse_version(compatible) or home.compatibility_version
+            previous = Dylib(path.decode("utf-8", "replace"), home.current_version, version)
+            yield symbol[:-1], previous

@@ -7,14 +7,12 @@ what cannot be linked; GOT, stubs, layout, relocation and unwind.encode follow.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from pielink.errors import Problems
-from pielink.formats.machobj import MachObject
 from pielink.native import (
     atoms,
     ehframe,
-    gather,
     literals,
     objc,
     reach,
@@ -26,7 +24,7 @@ from pielink.native import (
 from pielink.native.tables import NONE, Atoms, Host, Names, Placement, Relocs, UnwindEntries
 from pielink.record import record
 from pielink.rows import take
-from pielink.tables import I8, U1, Bool
+from pielink.tables import Bool
 
 
 @record
@@ -61,21 +59,12 @@ class Analysed:
     image_info: bytes
 
 
-def analyse(
-    files: Sequence[MachObject],
-    problems: Problems,
-    *,
-    whole: Bool | None = None,
-    contents: U1 | None = None,
-    base: I8 | None = None,
-) -> Analysed:
+def analyse(host: Host, problems: Problems, *, whole: Bool | None = None) -> Analysed:
     """Split the files into atoms, and find out which definition each name has.
 
-    See gather.gather for `contents` and `base`, atoms.split for `whole`; literals stay as they are
-    if all files are whole. Raises FormatError for the first malformed input; what is wrong between
-    inputs goes into `problems`.
+    See atoms.split for `whole`; literals stay as they are if all files are whole. Raises
+    FormatError for the first malformed input; what is wrong between inputs goes into `problems`.
     """
-    host = gather.gather(files, contents, base)
     pieces, placement = atoms.split(host, whole)
     names = symbols.resolve(host, placement, problems)
     pieces, names = symbols.allocate_commons(host, pieces, names)

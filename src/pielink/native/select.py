@@ -43,12 +43,13 @@ def load_objects(
     whether the rest defines it. The result is in the order of `sources`, members in archive
     order. Raises FormatError for what cannot be read.
     """
-    found: dict[tuple[int, int], MachObject] = {}
     archives: list[tuple[int, Archive, dict[bytes, list[int]]]] = []
-    for number, source in enumerate(sources):
-        data = fat.select(source.data, source.name, cputype)
-        if not archive.is_archive(data):
-            found[number, 0] = machobj.read(data, source.name, cputype)
+    contents = [fat.select(source.data, source.name, cputype) for source in sources]
+    alone = [number for number, data in enumerate(contents) if not archive.is_archive(data)]
+    files = machobj.read_all([(contents[i], sources[i].name) for i in alone], cputype)
+    found = {(number, 0): file for number, file in zip(alone, files, strict=True)}
+    for number, (source, data) in enumerate(zip(sources, contents, strict=True)):
+        if (number, 0) in found:
             continue
         read = archive.read(data, source.name)
         for row in range(len(read.members)):
@@ -58,7 +59,8 @@ def load_objects(
         archives.append((number, read, _index(read, cputype) if members is None else members))
     if objc:
         _add_objc(found, archives, cputype)
-    _add_needed(found, archives, wanted, defined_elsewhere, cputype)
+    if archives:
+        _add_needed(found, archives, wanted, defined_elsewhere, cputype)
     return [found[key] for key in sorted(found)]
 
 

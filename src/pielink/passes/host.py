@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from pielink.arrays import isin
+from pielink.arrays import address_of, isin
 from pielink.errors import Problems
 from pielink.formats import macho
 from pielink.formats.machobj import MachObject
 from pielink.golang.cgo import Cgo
 from pielink.native import diagnose, select
+from pielink.native.gather import gather
 from pielink.native.prepare import Prepared, analyse, keep
-from pielink.native.tables import NameKind
+from pielink.native.tables import Host, NameKind
 from pielink.options import BuildMode, LinkOptions, Version
 from pielink.passes.hosttables import Boundary
 from pielink.passes.hostweak import shares_weakly, weak_names
@@ -110,26 +111,21 @@ def read_host_objects(
     return found, [packages.get(file.name, "") for file in found]
 
 
-def is_plain(files: list[MachObject]) -> bool:
+def is_plain(host: Host) -> bool:
     """Whether Go's own linker could link the objects, and lose nothing."""
-    for file in files:
-        sections, symbols = file.sections, file.symbols
-        loaded = sections[~isin(sections["sectname"], [b"__eh_frame", b"__compact_unwind"])]
-        if isin(loaded["flags"] & macho.SECTION_TYPE, _SPECIAL_TYPES).any():
-            return False
-        if isin(sections["sectname"], [b"__gcc_except_tab", b"__objc_imageinfo"]).any():
-            return False
-        external = (symbols["type"] & (macho.N_STAB | macho.N_EXT)) == macho.N_EXT
-        undefined = (symbols["type"] & macho.N_TYPE) == macho.N_UNDF
-        if (external & undefined & (symbols["value"] > 0)).any():  # commons
-            return False
-    return True
+    sections, symbols = host.sections, host.symbols
+    special = isin(sections.flags & macho.SECTION_TYPE, _SPECIAL_TYPES)
+    special &= ~isin(sections.name, [b"__eh_frame", b"__compact_unwind"])
+    special |= isin(sections.name, [b"__gcc_except_tab", b"__objc_imageinfo"])
+    undefined = (symbols.type & (macho.N_STAB | macho.N_EXT | macho.N_TYPE)) == macho.N_EXT
+    common = undefined & (symbols.value != 0)
+    return not (special.any() or common.any())
 
 
 def base_of(files: list[MachObject], inputs: Inputs) -> I8:
     """Where the bytes of each object are in the flat memory."""
-    start = inputs.memory.bytes.ctypes.data
-    return np.array([file.data.ctypes.data - start for file in files], np.int64)
+    start = address_of(inputs.memory.bytes)
+    return np.array([address_of(file.data) - start for file in files], np.int64)
 
 
 def link_host(
@@ -157,14 +153,9 @@ def link_host(
     files, packages = read_host_objects(inputs, cgo, program, libraries, wanted)
     while add_autolinked(libraries, files):
         files, packages = read_host_objects(inputs, cgo, program, libraries, wanted)
-    whole = not libraries.static and is_plain(files) and not shares_weakly(files, libraries)
-    analysed = analyse(
-        files,
-        problems,
-        whole=np.full(len(files), whole),
-        contents=inputs.memory.bytes,
-        base=base_of(files, inputs),
-    )
+    host = gather(files, inputs.memory.bytes, base_of(files, inputs))
+    whole = not libraries.static and is_plain(host) and not shares_weakly(host, libraries)
+    analysed = analyse(host, problems, whole=np.full(len(files), whole))
     while True:
         prepared = keep(analysed, wanted)
         problems.raise_if_any()

@@ -20,24 +20,20 @@ import numpy as np
 
 from pielink.arrays import append
 from pielink.formats import macho
-from pielink.formats.machobj import MachObject
 from pielink.native.prepare import Prepared
-from pielink.native.tables import NONE, NameKind
+from pielink.native.tables import NONE, Host, NameKind
 from pielink.passes.libraries import Libraries
 from pielink.tables import Bool
 
 
-def shares_weakly(files: list[MachObject], libraries: Libraries) -> bool:
+def shares_weakly(host: Host, libraries: Libraries) -> bool:
     """Whether objects define weakly what a dylib of this link has, too."""
-    shown, bits = macho.N_STAB | macho.N_EXT | macho.N_PEXT, macho.N_WEAK_DEF
-    for file in files:
-        kind, desc = file.symbols["type"], file.symbols["desc"]
-        weak = ((kind & shown) == macho.N_EXT) & ((desc & bits) != 0)
-        weak &= (kind & macho.N_TYPE) != macho.N_UNDF
-        for row in np.flatnonzero(weak).tolist():
-            if libraries.linked.find(file.symbol_name(row)):
-                return True
-    return False
+    kind, desc = host.symbols.type, host.symbols.desc
+    shown = macho.N_STAB | macho.N_EXT | macho.N_PEXT
+    weak = ((kind & shown) == macho.N_EXT) & ((desc & macho.N_WEAK_DEF) != 0)
+    weak &= (kind & macho.N_TYPE) != macho.N_UNDF
+    names = map(host.symbol_name, np.flatnonzero(weak).tolist())
+    return any(libraries.linked.find(name) is not None for name in names)
 
 
 def weak_names(prepared: Prepared, libraries: Libraries) -> tuple[Bool, list[int]]:

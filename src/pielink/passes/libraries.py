@@ -8,7 +8,7 @@ other library has are then looked up in all images when the program runs.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from os.path import basename
 
 from pielink.errors import FormatError, LinkError, Problem, UsageError
 from pielink.formats import archive, macho
@@ -18,7 +18,6 @@ from pielink.formats.machobj import MachObject
 from pielink.golang.cgo import Cgo
 from pielink.native import ldflags, libraries, libsearch, system_libraries
 from pielink.native.ldflags import Input, Kind, LinkerFlags
-from pielink.native.toolchain import cxx_archives
 from pielink.record import NamedTuple, fresh, mutable
 from pielink.tables import U1
 
@@ -140,8 +139,10 @@ def add_autolinked(found: Libraries, files: Iterable[MachObject]) -> bool:
 
 def _with_cxx_library(inputs: list[Input], compiler: Sequence[str]) -> list[Input]:
     """The inputs with the C++ library that the compiler brings along in place of macOS's."""
-    if not any("++" in Path(word).name for word in compiler):
+    if not any("++" in basename(word) for word in compiler):
         return inputs
+    from pielink.native.toolchain import cxx_archives
+
     archives = [Input(Kind.FILE, str(path)) for path in cxx_archives(compiler)]
     system = [Input(Kind.LIBRARY, "c++")]
     others = [i for i in inputs if i.kind is not Kind.LIBRARY or i.name not in _CXX_LIBRARIES]
@@ -161,21 +162,22 @@ def _add(found: Libraries, wanted: Input, implicit: bool = False) -> None:
         _add_dylib(found, [*_by_install_name(name, found.paths)], wanted.weak, implicit)
         return
     try:
-        data = path.read_bytes()
+        with open(path, "rb") as file:
+            data = file.read()
     except OSError as error:
-        raise LinkError([Problem(f"cannot open file: {error.strerror}", str(path))]) from None
+        raise LinkError([Problem(f"cannot open file: {error.strerror}", path)]) from None
     if archive.is_archive(data) or data[:4] in (b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe"):
         group = _dylib_or_none(path)
         if group is None:
             content = as_bytes(data)
-            found.static.append((str(path), content, wanted.force_load or found.flags.all_load))
+            found.static.append((path, content, wanted.force_load or found.flags.all_load))
             return
         _add_dylib(found, group, wanted.weak, implicit)
         return
     _add_dylib(found, libraries.read_file(path), wanted.weak, implicit)
 
 
-def _dylib_or_none(path: Path) -> list[Library] | None:
+def _dylib_or_none(path: str) -> list[Library] | None:
     """The library in a Mach-O file, or None if it is an object or an archive."""
     try:
         return libraries.read_file(path)
@@ -193,9 +195,9 @@ def _add_dylib(found: Libraries, group: list[Library], weak: bool, implicit: boo
         found.weak.add(name)
 
 
-def _path_of(found: Libraries, wanted: Input) -> Path | None:
+def _path_of(found: Libraries, wanted: Input) -> str | None:
     if wanted.kind is Kind.FILE:
-        return Path(wanted.name)
+        return wanted.name
     if wanted.kind is Kind.LIBRARY:
         return libsearch.find_library(found.paths, wanted.name)
     return libsearch.find_framework(found.paths, wanted.name)
@@ -212,7 +214,7 @@ def _system_name(wanted: Input) -> str | None:
 
 def _by_install_name(name: str, paths: libsearch.SearchPaths) -> list[Library]:
     """The library that is loaded under a name: its stub in an SDK, zig's libSystem, or unlisted."""
-    path = libsearch.find_install_name(paths, name, Path("/"))
+    path = libsearch.find_install_name(paths, name, "/")
     if path is not None and paths.roots:
         return libraries.read_file(path)
     if name == system_libraries.LIBSYSTEM and libsearch.zig_libsystem_stub() is not None:
