@@ -5,9 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from go_inputs import go_inputs
+
+from pielink import lean_functions
 
 
 def run(code: str, *argv: str) -> str:
@@ -33,7 +37,7 @@ print("numpy.linalg" in sys.modules)
 
 def test_the_first_other_name_completes_the_package() -> None:
     code = """
-early = {name: getattr(np, name) for name in ("zeros", "stack", "dtype", "packbits", "iinfo")}
+early = {name: getattr(np, name) for name in ("zeros", "dtype", "maximum", "iinfo", "uint8")}
 assert np.linalg.norm([3.0, 4.0]) == 5
 assert np.fft.fft([1, 0]).tolist() == [1, 1] and np.ma.array([1], mask=[1]).sum() is np.ma.masked
 assert np.unique([2, 1, 2]).tolist() == [1, 2] and np.random.default_rng(1).integers(9) < 9
@@ -48,6 +52,27 @@ for early in (np.stack, np.concatenate, np.zeros_like, np.bincount):
 """
     plain = "import sys, numpy as np; "
     assert run(INSTALL + code) == run(plain + code)
+
+
+@pytest.mark.parametrize("function", [f.__name__ for f in lean_functions.WRAPPERS])
+def test_thin_functions_give_what_those_of_numpy_give(function: str) -> None:
+    table = np.array([[3, 1, 2], [0, 2, 1]], np.int32)
+    arguments: dict[str, list[tuple[Any, ...]]] = {
+        "repeat": [(table[0], 2), (table, [1, 2], 0), (7, 3)],
+        "searchsorted": [([1, 2, 2, 3], 2), (np.arange(4), [0, 9], "right")],
+        "full": [(3, 7), ((2, 2), 1.5, np.uint8), (0, 1)],
+        "ones": [(3,), ((2, 1), np.bool_)],
+        "stack": [([table, table],), ([table, table], 1), ([table, table], -1), ([1, 2],)],
+        "sort": [(table,), (table, 0), (table[0], -1, "stable")],
+        "argsort": [(table,), (table, 0), (table[0], -1, "stable")],
+        "zeros_like": [(table,), (table, np.int8)],
+        "ones_like": [(table,), (table, np.int8)],
+        "atleast_1d": [(table,), (5,), ([1, 2],)],
+    }
+    for given in arguments.get(function, [(table,), (table[0],), ([1, 0, 2],)]):
+        thin, whole = getattr(lean_functions, function)(*given), getattr(np, function)(*given)
+        assert np.array_equal(thin, whole)
+        assert (thin.dtype, thin.shape) == (whole.dtype, whole.shape)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
@@ -70,7 +95,7 @@ cli.owns_process = True
 status = cli.main(["link", *sys.argv[1:]])
 heavy = ["ast", "dataclasses", "hashlib", "inspect", "shutil", "subprocess", "typing"]
 heavy += ["numpy.linalg", "numpy.typing", "numpy._core.records", "numpy._core._internal"]
-heavy += ["pathlib", "re"]
+heavy += ["numpy._core.numeric", "pathlib", "re"]
 if "hello" in sys.argv[-1]:
     heavy += ["json"]
 print(status, [name for name in heavy if type(sys.modules.get(name)).__name__ == "module"])

@@ -5,7 +5,7 @@ that no pass uses: linear algebra, masked arrays, files of text, the documentati
 packages whose own code has not run in the place of `numpy` and `numpy._core`, and imports the
 modules that define arrays, dtypes and ufuncs. Their names are found there. The first name that is
 not there makes it the whole of NumPy: whoever asks sees the same objects, only later. Until then
-functions have neither documentation nor signature.
+functions have neither documentation nor signature, and some are those of lean_functions.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _CORE = "numpy._core"
-# Where the names of numpy are looked for. The last one is a package, whose code runs at need.
-_HOMES = ("numpy._core.numeric", "numpy._core.multiarray", "numpy._core.shape_base", _CORE)
+# Where the names of numpy are looked for: in modules that are there from the beginning, in others
+# that `install` allows to be imported, at last in a package, whose code runs at need.
+_HOMES = ["numpy._core.multiarray", "numpy._core.umath", "numpy._core.numerictypes", _CORE]
+_AT_NEED = ("numpy._core.numeric", "numpy._core.shape_base")  # the first imports the second
+_ARRAYPRINT = "numpy._core.arrayprint"
 # What their modules import but do not use until they are asked for something special.
 _UNUSED = ("ast", "datetime", "inspect", "pickle")
 # What is left to do for whole functions, in this order.
@@ -47,6 +50,8 @@ class _Package(ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
         for home in _HOMES if self.__name__ == "numpy" else ():
+            if home in _AT_NEED:
+                _import_numeric()
             value = getattr(sys.modules.get(home), name, None)
             if value is not None and type(value) is not ModuleType:
                 setattr(self, name, value)
@@ -59,6 +64,19 @@ class _Package(ModuleType):
         else:
             _complete()
         return getattr(import_module(self.__name__), name)
+
+
+class _Printing(ModuleType):
+    """In the place of numpy._core.arrayprint, which can be imported by numpy._core.numeric alone.
+
+    NumPy's compiled code asks for it when an array is to be shown.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        _import_numeric()
+        return getattr(sys.modules[_ARRAYPRINT], name)
 
 
 class _Matrix:
@@ -86,8 +104,15 @@ def _run(module: Any) -> None:
     module.__spec__.loader.exec_module(module)
 
 
+def _import_numeric() -> None:
+    if type(sys.modules.get(_ARRAYPRINT)) is _Printing:
+        del sys.modules[_ARRAYPRINT]
+    import_module(_AT_NEED[0])
+
+
 def _complete_core() -> None:
     """Run the code of numpy._core, as if it had been imported in the ordinary way."""
+    _import_numeric()
     for step in _rest:
         step()
     _rest.clear()
@@ -156,6 +181,10 @@ def install() -> None:
         arrays.set_typeDict(types.sctypeDict)
         # As NumPy's own code does: large arrays ask the kernel for huge pages.
         arrays._set_madvise_hugepage(os.environ.get("NUMPY_MADVISE_HUGEPAGE", "1") != "0")
-        import_module(f"{_CORE}.numeric")
+        lean = import_module("pielink.lean_functions")
+        for function in (*lean.COMPILED, *lean.WRAPPERS):
+            setattr(numpy, function.__name__, function)
+        _put(_ARRAYPRINT, _Printing)
+        _HOMES[-1:-1] = _AT_NEED
     except (AttributeError, ImportError, TypeError):  # another release, made of other parts
         _complete()

@@ -1,7 +1,7 @@
 """Finding symbols by name without making a Python object per name.
 
 Names are (offset, size) into the flat memory. A name's key mixes its size with its last eight
-bytes, which costs one wide read; its hash reads all of it, eight bytes at a time. Names whose
+bytes, which costs one wide read; its hash reads all of it, in words of eight bytes. Names whose
 hashes and keys agree are the same: that two others agree in both, 128 bits, does not happen by
 chance.
 """
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pielink.arrays import append, changes
+from pielink.arrays import append, changes, ranges
 from pielink.tables import I4, I8, U2, U4, U8, Memory
 
 _K1, _K2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
@@ -61,28 +61,30 @@ def key(name: bytes) -> int:
 
 
 def hashes(memory: Memory, offset: I8, size: U4, version: U2) -> U8:
-    """A 64-bit hash of each (name, version)."""
-    order = np.argsort(size)[::-1]  # so that the names with bytes left are always the first ones
-    left, at = size.take(order).astype(np.int64), offset.take(order)
-    seed = version.take(order).astype(np.uint64) + np.uint64(1)
-    value = (left.astype(np.uint64) * _K2) ^ seed * _K1
-    words, shift = _aligned(memory), _shift(at)
-    at >>= 3
-    low = words.take(at)
-    live = len(left)
-    while live := int(np.searchsorted(-left[:live], -8, side="right")):
-        at[:live] += 1
-        high = words.take(at[:live])
-        mixed = (value[:live] ^ _joined(low[:live], high, shift[:live])) * _K1
-        value[:live] = mixed ^ (mixed >> np.uint64(29))
-        low[:live] = high
-        left[:live] -= 8
-    tail = _joined(low, words.take(at + 1), shift) & _FIRST_BYTES.take(left)
-    value = (value ^ tail) * _K2
-    value ^= value >> np.uint64(32)
-    result: U8 = np.empty_like(value)
-    result[order] = value * _K1
-    return result
+    """A 64-bit hash of each (name, version).
+
+    It is the sum of its words, each mixed with its place, and of the version.
+    """
+    count = (size.astype(np.int64) + 7) >> 3
+    at, owner = ranges(offset, count, 8)
+    word = words_at(memory, at)
+    last = np.cumsum(count)[count > 0] - 1
+    word[last] &= _FIRST_BYTES.take(1 + ((size[count > 0].astype(np.int64) - 1) & 7))
+    word ^= (at - offset.take(owner)).view(np.uint64) * _K2
+    word = _mixed(word)
+    sums = append(np.uint64(0), np.cumsum(word))
+    ends = append(0, np.cumsum(count))
+    total = sums.take(ends[1:]) - sums.take(ends[:-1])
+    return _mixed(total + version.astype(np.uint64) * _K2)
+
+
+def _mixed(word: U8) -> U8:
+    """Words whose bits each depend on all bits of the given ones; different ones stay different."""
+    word = word * _K1
+    word ^= word >> np.uint64(29)
+    word *= _K2
+    word ^= word >> np.uint64(32)
+    return word
 
 
 def ranks(memory: Memory, offset: I8, size: I8) -> I8:
@@ -123,10 +125,7 @@ class NameIndex:
         self._slot, self._offset = slot, offset
         self._size, self._version = size, version
         self._mask = (1 << max(8, (8 * len(slot)).bit_length())) - 1
-        half = size >> np.uint32(1)
-        middle = words_at(memory, offset + half) & _FIRST_BYTES.take(np.minimum(size - half, 8))
-        mixed = keys(memory, offset, size) ^ (middle * _K2 >> np.uint64(32)) ^ version
-        bucket = (mixed & np.uint64(self._mask)).astype(np.int32)
+        bucket = self._buckets(memory, offset, size, version)
         rows = np.arange(len(slot), dtype=np.int32)
         self._head = np.full(self._mask + 1, -1, np.int32)
         self._head[bucket[::-1]] = rows[::-1]
@@ -136,15 +135,31 @@ class NameIndex:
         self._crowded_bucket: list[int] = bucket[crowded[order]].tolist()
         self._view = memory.bytes.data
 
+    def _buckets(self, memory: Memory, offset: I8, size: U4, version: U2) -> I4:
+        half = size >> np.uint32(1)
+        middle = words_at(memory, offset + half) & _FIRST_BYTES.take(np.minimum(size - half, 8))
+        mixed = keys(memory, offset, size) ^ (middle * _K2 >> np.uint64(32)) ^ version
+        return (mixed & np.uint64(self._mask)).astype(np.int32)
+
+    def _bucket(self, name: bytes, version: int) -> int:
+        half = len(name) >> 1
+        middle = int.from_bytes(name[half : half + 8], "little") * int(_K2) & 0xFFFFFFFFFFFFFFFF
+        return (key(name) ^ middle >> 32 ^ version) & self._mask
+
     def lookup(self, names: Sequence[tuple[bytes, int]]) -> I4:
         """The slot of each (name, version), 0 where there is none; shape (len(names),), int32."""
-        buckets = [self._bucket(name, version) for name, version in names]
-        heads = self._head[np.array(buckets, np.int64)]
+        texts = [text for text, _ in names]
+        sizes = np.array([*map(len, texts)], np.uint32)
+        flat = np.frombuffer(b"".join([*texts, bytes(16)]), np.uint8)
+        starts = np.cumsum(sizes, dtype=np.int64) - sizes
+        versions = np.array([version for _, version in names], np.uint16)
+        buckets = self._buckets(Memory(flat, len(flat)), starts, sizes, versions)
+        heads = self._head.take(buckets)
         columns = (self._offset, self._size, self._version, self._slot)
         there = zip(heads.tolist(), *(c.take(heads).tolist() for c in columns), strict=True)
         found = []
         for bucket, wanted, (row, offset, size, version, slot) in zip(
-            buckets, names, there, strict=True
+            buckets.tolist(), names, there, strict=True
         ):
             if row < 0:
                 found.append(0)
@@ -153,11 +168,6 @@ class NameIndex:
             else:
                 found.append(self._crowded_slot(bucket, *wanted))
         return np.array(found, np.int32)
-
-    def _bucket(self, name: bytes, version: int) -> int:
-        half = len(name) >> 1
-        middle = int.from_bytes(name[half : half + 8], "little") * int(_K2) & 0xFFFFFFFFFFFFFFFF
-        return (key(name) ^ middle >> 32 ^ version) & self._mask
 
     def find(self, name: bytes, version: int) -> int:
         """The slot of one (name, version), 0 if there is none."""

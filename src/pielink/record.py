@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from operator import itemgetter
 
-from pielink.hints import TYPE_CHECKING, Any, TypeVar, dataclass_transform
+from pielink.hints import TYPE_CHECKING, Any, NoReturn, TypeVar, dataclass_transform
 
 T = TypeVar("T")
 
@@ -67,11 +67,11 @@ def _initializer(
     title: str, names: tuple[str, ...], defaults: dict[str, Any], checks: bool
 ) -> Callable[..., None]:
     """__init__ for these fields."""
-    assign = object.__setattr__
+    assign, gathered = object.__setattr__, _gatherer(title, names, defaults)
 
     def initialize(self: Any, *values: Any, **named: Any) -> None:
         if named or len(values) != len(names):
-            values = _gathered(title, names, defaults, values, named)
+            values = gathered(values, named)
         for name, value in zip(names, values, strict=True):
             assign(self, name, value)
         if checks:
@@ -80,28 +80,47 @@ def _initializer(
     return initialize
 
 
-def _gathered(
+def _gatherer(
+    title: str, names: tuple[str, ...], defaults: dict[str, Any]
+) -> Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, ...]]:
+    """How to get the values of all fields, in order, from arguments; TypeError if they do not fit.
+
+    Fields with defaults are the last ones.
+    """
+    required, rest = len(names) - len(defaults), tuple(defaults.values())
+    anew = any(type(value) is _Fresh for value in rest)
+
+    def gathered(values: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
+        if named:
+            values = _with_named(title, names, defaults, values, named)
+        elif required <= len(values) <= len(names):
+            values += rest[len(values) - required :]
+        else:
+            _refuse_arguments(title, names[len(values) : required], names)
+        return tuple(v.make() if type(v) is _Fresh else v for v in values) if anew else values
+
+    return gathered
+
+
+def _with_named(
     title: str,
     names: tuple[str, ...],
     defaults: dict[str, Any],
     values: tuple[Any, ...],
     named: dict[str, Any],
 ) -> tuple[Any, ...]:
-    """The values of all fields, in order; TypeError if they do not fit."""
-    missing = len(names) - len(values)
-    if not named and missing > 0 and names[-missing:] == tuple(defaults)[-missing:]:
-        values += tuple(defaults.values())[-missing:]
-        return tuple(v.make() if type(v) is _Fresh else v for v in values)
     fields = defaults | dict(zip(names, values, strict=False)) | named
     twice = not named.keys().isdisjoint(names[: len(values)])
-    if lacking := ", ".join(name for name in names if name not in fields):
-        raise TypeError(f"{title} needs {lacking}")
-    if twice or len(values) > len(names) or len(fields) > len(names):
-        raise TypeError(f"{title} takes each of {', '.join(names)} at most once")
-    for name, value in defaults.items():
-        if type(value) is _Fresh and fields[name] is value:
-            fields[name] = value.make()
+    lacking = tuple(name for name in names if name not in fields)
+    if lacking or twice or len(fields) > len(names) or len(values) > len(names):
+        _refuse_arguments(title, lacking, names)
     return tuple(map(fields.__getitem__, names))
+
+
+def _refuse_arguments(title: str, lacking: tuple[str, ...], names: tuple[str, ...]) -> NoReturn:
+    if lacking:
+        raise TypeError(f"{title} needs {', '.join(lacking)}")
+    raise TypeError(f"{title} takes each of {', '.join(names)} at most once")
 
 
 def _values(item: Any) -> tuple[Any, ...]:
@@ -148,10 +167,11 @@ class _TupleType(type):
             return super().__new__(mcs, title, bases, own)
         names = tuple(own.get("__annotations__", ()))
         defaults = {name: own.pop(name) for name in names if name in own}
+        gathered = _gatherer(title, names, defaults)
 
         def new(cls: type, *values: Any, **named: Any) -> Any:
             if named or len(values) != len(names):
-                values = _gathered(title, names, defaults, values, named)
+                values = gathered(values, named)
             return tuple.__new__(cls, values)
 
         methods: dict[str, Any] = {

@@ -11,12 +11,16 @@ def key(name: bytes) -> int:
     return mixed ^ (mixed >> 32)
 
 
+def mixed(word: int) -> int:
+    """A word that depends on all bits of the given one."""
+    word = word * ODD & WORD
+    word = (word ^ (word >> 29)) * MIXER & WORD
+    return word ^ (word >> 32)
+
+
 def hashed(name: bytes, version: int) -> int:
     """A hash of all of a name, eight bytes at a time, and of the version."""
-    value = (len(name) * MIXER ^ (version + 1) * ODD) & WORD
-    whole = len(name) // 8 * 8
-    for at in range(0, whole, 8):
-        value = (value ^ int.from_bytes(name[at : at + 8], "little")) * ODD & WORD
-        value ^= value >> 29
-    value = (value ^ int.from_bytes(name[whole:], "little")) * MIXER & WORD
-    return (value ^ (value >> 32)) * ODD & WORD
+    total = version * MIXER
+    for at in range(0, len(name), 8):
+        total += mixed(int.from_bytes(name[at : at + 8], "little") ^ (at * MIXER & WORD))
+    return mixed(total & WORD)

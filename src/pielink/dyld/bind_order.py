@@ -201,7 +201,7 @@ def _shortest(distance: I8) -> I8:
     done, cost = 1 << last, distance[n, :n] - least
     steps = []
     for _ in range(n - 1):
-        way, to = np.nonzero(done[:, None] >> np.arange(n) & 1 == 0)
+        way, to = (done[:, None] >> np.arange(n) & 1 == 0).nonzero()
         cost = cost[way] + (step - least)[last[way], to]
         done = done[way] | 1 << to
         kept = _distinct_ways(done * n + to, cost)

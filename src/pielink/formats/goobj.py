@@ -241,13 +241,6 @@ def check_sharing(total: int, found: GoObject) -> None:
         raise malformed("its strings are larger than the file", found.name)
 
 
-def strings(found: GoObject, view: memoryview, block: int) -> list[bytes]:
-    """The strings of the PkgIdx or File block. Raises FormatError if one is out of bounds."""
-    rows = _words(view, found.blocks[block], 2 * found.counts[block]).reshape(-1, 2).tolist()
-    check_sharing(sum(size for size, _ in rows), found)
-    return [_string(found, view, size, offset) for size, offset in rows]
-
-
 def autolib(found: GoObject, view: memoryview) -> list[tuple[str, bytes]]:
     """(import path, fingerprint) of the packages that the object imports, in order.
 

@@ -76,16 +76,15 @@ def read_directives(program: Program, directives: list[Directive], problems: Pro
     Adds a problem for each directive that is malformed or contradicts an earlier one.
     """
     cgo = Cgo()
-    names = {(d.words[1].encode(), _version(d)) for d in directives if len(d.words) > 1}
-    ordered = sorted(names)
-    slots = dict(zip(ordered, program.lookup(ordered).tolist(), strict=True))
-    for directive in directives:
+    names = [
+        (d.words[1].encode(), _version(d)) if len(d.words) > 1 else (b"", 0) for d in directives
+    ]
+    for directive, slot in zip(directives, program.lookup(names).tolist(), strict=True):
         verb, count = directive.words[0], len(directive.words)
         fewest, most = _WORDS.get(verb, (1, 0))
         if not fewest <= count <= most:
             problems.add(f"invalid cgo directive: {' '.join(directive.words)}", directive.file)
             continue
-        slot = slots[directive.words[1].encode(), _version(directive)]
         if verb == "cgo_import_dynamic":
             _import(program, cgo, slot, directive)
         elif verb == "cgo_import_static":

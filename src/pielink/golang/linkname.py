@@ -44,16 +44,17 @@ def _pulls(program: Program) -> I4:
     """The slots that refer to something by linkname: references, and variables without a value."""
     slots, release = program.slots, program.release
     any_linkname = FLAG2_LINKNAME | release.flag2_linkname_std
-    named = np.flatnonzero(slots.block >= BLOCK_NONPKG_DEF).astype(np.int32)
-    named = named[(slots.name_size.take(named) > 0) & (slots.version.take(named) != STATIC)]
-    marked = (slots.flags2.take(named) & any_linkname) != 0
-    refers = slots.block.take(named) == BLOCK_NONPKG_REF
-    variables = named[marked & ~refers]
+    named = (slots.block >= BLOCK_NONPKG_DEF) & (slots.name_size > 0) & (slots.version != STATIC)
+    marked = named & ((slots.flags2 & any_linkname) != 0)
+    refers = slots.block == BLOCK_NONPKG_REF
+    variables = np.flatnonzero(marked & ~refers).astype(np.int32)
     variables = variables[program.contents.spans(variables)[1] == 0]
+    references = np.flatnonzero(named & refers).astype(np.int32)
+    pulls = marked.take(references)
     if release.flag2_linkname_std:
-        flags = program.objects.flags.take(slots.object.take(named))
-        marked |= (flags & OBJ_FROM_ASSEMBLY) != 0
-    return np.sort(np.concatenate([named[marked & refers], variables]))
+        flags = program.objects.flags.take(slots.object.take(references))
+        pulls |= (flags & OBJ_FROM_ASSEMBLY) != 0
+    return np.sort(np.concatenate([references.compress(pulls), variables]))
 
 
 def _doubtful(program: Program, pulls: I4) -> I4:

@@ -17,7 +17,7 @@ from pielink.formats import goobj
 from pielink.hints import Any
 from pielink.passes.read import Inputs
 from pielink.record import NamedTuple
-from pielink.tables import ABI0, BLOCK_NONPKG_REF, I4, I8, STATIC, U1, U2, Kind, Objects, Slots
+from pielink.tables import ABI0, BLOCK_NONPKG_REF, I4, I8, STATIC, U1, U2, U4, Kind, Objects, Slots
 
 # Records copied at a time: few enough that a batch of packed structs stays in the cache.
 _BATCH = 1 << 14
@@ -186,13 +186,39 @@ def _check_names(inputs: Inputs, columns: dict[str, Any], objects: Objects) -> N
     if outside.any():
         file = objects.file[full[np.argmax(outside)]]
         raise goobj.malformed("a symbol's name lies outside of the file", file)
-    sums = np.zeros(len(end), np.int64)
-    sums[full] = np.add.reduceat(size, heads)
-    for found, total in zip(inputs.objects, sums[1:].tolist(), strict=True):
-        goobj.check_sharing(total, found)
-        files = found.counts[goobj.FILE]
-        rows = np.frombuffer(inputs.view, goobj.STRING, files, found.blocks[goobj.FILE])
-        goobj.check_sharing(int(rows["size"].sum(dtype=np.int64)), found)
+    _check_sharing(objects, full, np.add.reduceat(size, heads))
+    strings(inputs, objects, goobj.FILE)
+
+
+def _check_sharing(objects: Objects, rows: I8, total: I8) -> None:
+    """Strings that share bytes would make a small file stand for a huge one: their total sizes."""
+    size = objects.blocks[:, goobj.END] - objects.base
+    shared = total > goobj.SHARING * size.take(rows)
+    if shared.any():
+        file = objects.file[rows[np.argmax(shared)]]
+        raise goobj.malformed("its strings are larger than the file", file)
+
+
+def strings(inputs: Inputs, objects: Objects, block: int) -> tuple[I8, U4, I8]:
+    """The strings in the PkgIdx or File blocks of all objects: offset, size, and object row.
+
+    Raises FormatError if one lies outside of its file, or if those of a file share their bytes.
+    """
+    counts = [found.counts[block] for found in inputs.objects]
+    parts = [
+        np.frombuffer(inputs.view, goobj.STRING, count, found.blocks[block])
+        for found, count in zip(inputs.objects, counts, strict=True)
+    ]
+    rows = np.concatenate([*parts, np.zeros(0, goobj.STRING)], dtype=goobj.STRING)
+    owner = np.repeat(np.arange(1, len(counts) + 1), counts)
+    offset, size = objects.base.take(owner) + rows["offset"], rows["size"].copy()
+    outside = offset + size > objects.blocks[:, goobj.END].take(owner)
+    if outside.any():
+        file = objects.file[owner[np.argmax(outside)]]
+        raise goobj.malformed("a string lies outside of the file", file)
+    total = np.bincount(owner, size, len(counts) + 1)
+    _check_sharing(objects, np.arange(len(total)), total)
+    return offset, size, owner
 
 
 def _kind_column(kind: U1, owner: I4, objects: Objects) -> U1:

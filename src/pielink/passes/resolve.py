@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from pielink.arrays import (
+    changes,
     classes,
     differences,
     first_equal,
@@ -22,7 +23,7 @@ from pielink.formats import goobj
 from pielink.golang.prefix import path_to_prefix
 from pielink.names import NameIndex, hashes, keys
 from pielink.options import LinkOptions
-from pielink.passes.load import Loaded, load
+from pielink.passes.load import Loaded, load, strings
 from pielink.passes.read import Inputs
 from pielink.program import (
     BUILTIN_ROW,
@@ -50,7 +51,6 @@ from pielink.tables import (
     STATIC,
     U2,
     U4,
-    Bool,
     Kind,
     Memory,
     Slots,
@@ -96,47 +96,48 @@ def resolve(inputs: Inputs, options: LinkOptions) -> Program:
 
 def _package_table(inputs: Inputs, loaded: Loaded, problems: Problems) -> PackageTable:
     """Where the symbols of each package that each object refers to begin."""
+    base, (definitions, hashed64, hashed, named, references) = loaded.objects.first, loaded.counts.T
+    target, owner = _imported(inputs, loaded, problems)
+    special = np.zeros((len(base), 6, 2), np.int64)  # first slot and count of each
+    special[:, SELF_ROW] = np.stack([base, definitions], 1)
+    special[:, BUILTIN_ROW] = 1, len(inputs.release.builtins)
+    special[:, HASHED64_ROW] = np.stack([base + definitions, hashed64], 1)
+    special[:, HASHED_ROW] = np.stack([base + definitions + hashed64, hashed], 1)
+    others = base + definitions + hashed64 + hashed
+    special[:, NONE_ROW] = np.stack([others, named + references], 1)
+    special[:, INVALID_ROW] = 0, 1
+    start = np.zeros(len(base) + 1, np.int64)
+    np.cumsum(np.bincount(owner, minlength=len(base)) + 6, out=start[1:])
+    rows = np.empty((start[-1], 2), np.int64)
+    rows[start[:-1, None] + np.arange(6)] = special
+    imported = np.arange(len(owner)) + 6 * (owner + 1)
+    rows[imported] = np.stack([base.take(target), definitions.take(target)], 1)
+    return PackageTable(start, rows[:, 0].astype(np.int32), rows[:, 1].astype(np.uint32))
+
+
+def _imported(inputs: Inputs, loaded: Loaded, problems: Problems) -> tuple[I8, I8]:
+    """The packages that the objects name: row of a package's first object, row of who names it.
+
+    An object's package 0 is not among them: it is invalid.
+    """
     first_object: dict[bytes, int] = {}
     for row, package in enumerate(loaded.objects.package):
         first_object.setdefault(path_to_prefix(package).encode(), row)
-    starts, firsts, counts = [0], [], []
-    first, symbols = loaded.objects.first.tolist(), loaded.counts.tolist()
-    builtins = len(inputs.release.builtins)
-    for row in range(len(loaded.objects.base)):
-        definitions, hashed64, hashed, named, references = symbols[row]
-        base = first[row]
-        special = [(0, 0)] * 6
-        special[SELF_ROW] = (base, definitions)
-        special[BUILTIN_ROW] = (1, builtins)
-        special[HASHED64_ROW] = (base + definitions, hashed64)
-        special[HASHED_ROW] = (base + definitions + hashed64, hashed)
-        special[NONE_ROW] = (base + definitions + hashed64 + hashed, named + references)
-        special[INVALID_ROW] = (0, 1)
-        targets = _imported(inputs, loaded, row, first_object, problems)
-        rows = special + [(first[target], symbols[target][0]) for target in targets]
-        firsts += [slot for slot, _ in rows]
-        counts += [count for _, count in rows]
-        starts.append(len(firsts))
-    return PackageTable(
-        np.array(starts, np.int64), np.array(firsts, np.int32), np.array(counts, np.uint32)
-    )
-
-
-def _imported(
-    inputs: Inputs, loaded: Loaded, row: int, first_object: dict[bytes, int], problems: Problems
-) -> list[int]:
-    """Object rows of the packages that an object row names; its index 0 is invalid."""
-    if row == 0:
-        return []
-    found = []
-    for package in goobj.strings(inputs.objects[row - 1], inputs.view, goobj.PKGIDX)[1:]:
-        target = first_object.get(package)
-        if target is None:
-            name = package.decode("utf-8", "replace")
-            problems.add(f"reference to nonexistent package {name}", loaded.objects.file[row])
-            target = 0
-        found.append(target)
-    return found
+    offset, size, owner = strings(inputs, loaded.objects, goobj.PKGIDX)
+    valid = np.flatnonzero(~changes(owner))
+    offset, size, owner = offset.take(valid), size.take(valid), owner.take(valid)
+    group = _verified(inputs.memory, (offset, size), np.zeros(len(size), np.uint16))
+    target = np.zeros(len(group), np.int64)
+    for head in np.flatnonzero(group == np.arange(len(group))).tolist():
+        name = inputs.memory.get(int(offset[head]), int(size[head]))
+        target[head] = first_object.get(name, -1)
+    target = target.take(group)
+    for row in np.flatnonzero(target < 0).tolist():
+        name = inputs.memory.get(int(offset[row]), int(size[row]))
+        missing = name.decode("utf-8", "replace")
+        file = loaded.objects.file[owner[row]]
+        problems.add(f"reference to nonexistent package {missing}", file)
+    return np.maximum(target, 0), owner
 
 
 def _merge_hashed(inputs: Inputs, loaded: Loaded) -> None:
@@ -148,13 +149,14 @@ def _merge_hashed(inputs: Inputs, loaded: Loaded) -> None:
             for o, n in zip(inputs.objects, loaded.counts[1:, block].tolist(), strict=True)
         ]
         values = np.concatenate([*parts, np.zeros(0, np.uint64)]).reshape(-1, words)
+        row = np.arange(len(values), dtype=np.int32)
         first = first_equal(values[:, 0].copy())
-        again = np.flatnonzero(first != np.arange(len(first)))
+        again = np.flatnonzero(first != row)
         rest = values[:, -1]
-        if (rest[again] != rest[first.take(again)]).any():  # hashes of which one half is the same
+        if (rest.take(again) != rest.take(first.take(again))).any():  # one half is the same
             _, at, back = row_classes(values)
             first = at[back].astype(np.int32)
-            again = np.flatnonzero(first != np.arange(len(first)))
+            again = np.flatnonzero(first != row)
         members, canonical = hashed.take(again), hashed.take(first.take(again))
         _take_largest(loaded.slots, members, canonical)
         _spread_alignment(loaded.slots, members, canonical)
@@ -184,8 +186,9 @@ def _merge_named(inputs: Inputs, loaded: Loaded, options: LinkOptions, problems:
     is the one to be found.
     """
     memory, slots = inputs.memory, loaded.slots
-    package = _lookable(slots, slots.block == BLOCK_DEF)
-    others = _lookable(slots, slots.block >= BLOCK_NONPKG_DEF)
+    lookable = (slots.name_size > 0) & (slots.version != STATIC)  # others can refer to the name
+    package = np.flatnonzero(lookable & (slots.block == BLOCK_DEF)).astype(np.int32)
+    others = np.flatnonzero(lookable & (slots.block >= BLOCK_NONPKG_DEF)).astype(np.int32)
     members = np.concatenate([_possibly_named(memory, slots, package, others), others])
     members = members.take(np.argsort(slots.order.take(members)))
     names = slots.name_offset.take(members), slots.name_size.take(members)
@@ -198,13 +201,6 @@ def _merge_named(inputs: Inputs, loaded: Loaded, options: LinkOptions, problems:
     shadowed = np.ones(len(slots.canon), np.bool_)
     shadowed[members] = False
     return np.concatenate([package.compress(shadowed.take(package)), members.compress(is_head)])
-
-
-def _lookable(slots: Slots, chosen: Bool) -> I4:
-    """Those of the slots that have a name which others can refer to."""
-    found = np.flatnonzero(chosen).astype(np.int32)
-    named = (slots.name_size.take(found) > 0) & (slots.version.take(found) != STATIC)
-    return found.compress(named)
 
 
 def _possibly_named(memory: Memory, slots: Slots, package: I4, others: I4) -> I4:
@@ -367,8 +363,8 @@ def _spread_flags(inputs: Inputs, loaded: Loaded, program: Program) -> None:
 def _spread_alignment(slots: Slots, members: I4, canonical: I4) -> None:
     """The largest alignment of all entries counts."""
     align = slots.align.take(members)
-    aligned = np.flatnonzero(align)
-    np.maximum.at(slots.align, canonical.take(aligned), align.take(aligned))
+    larger = np.flatnonzero(align > slots.align.take(canonical))
+    np.maximum.at(slots.align, canonical.take(larger), align.take(larger))
 
 
 def _spread_uses(inputs: Inputs, program: Program) -> None:
