@@ -23,6 +23,7 @@ from pielink.hints import Any
 from pielink.record import record
 
 DEFAULT_VERSION = 0x10000  # 1.0.0
+DIRECTIVE = b"$ld$"  # how names begin that are for linkers alone
 
 
 @record
@@ -30,9 +31,10 @@ class Library:
     """One dynamic library.
 
     `name` is how messages call the file; `exports` maps symbol names to EXPORT_SYMBOL_FLAGS_*
-    (thread-local, weak definition), `$ld$` directives among them; `reexports` are install names.
-    Versions are xxxx.yy.zz in nibbles. `parent_umbrella` is the name of the framework that
-    passes this library on, or "". `listed` is False where only the name is known.
+    (thread-local, weak definition); `directives` are the exported names that begin with `$ld$`,
+    in order; `reexports` are install names. Versions are xxxx.yy.zz in nibbles. `parent_umbrella`
+    is the name of the framework that passes this library on, or "". `listed` is False where only
+    the name is known.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Library:
     parent_umbrella: str
     reexports: tuple[str, ...]
     exports: dict[bytes, int]
+    directives: tuple[bytes, ...] = ()
     listed: bool = True
 
 
@@ -64,6 +67,10 @@ def read(data: Any, name: str, cputype: int = macho.CPU_TYPE_X86_64) -> Library:
         raise FormatError("is a dynamic library without LC_ID_DYLIB", name)
     fields = command(contents, identity, macho.DYLIB_COMMAND, "LC_ID_DYLIB", name)
     umbrella = only(commands, macho.LC_SUB_FRAMEWORK, "LC_SUB_FRAMEWORK", name)
+    exports = _exports(contents, commands, name)
+    directives = tuple(symbol for symbol in exports if symbol.startswith(DIRECTIVE))
+    for directive in directives:
+        del exports[directive]
     return Library(
         name,
         _dylib_name(contents, identity, name),
@@ -71,7 +78,8 @@ def read(data: Any, name: str, cputype: int = macho.CPU_TYPE_X86_64) -> Library:
         int(fields["compatibility_version"]),
         _text(command_string(contents, umbrella, 12, "umbrella", name)) if umbrella else "",
         _reexports(contents, header, commands, name),
-        _exports(contents, commands, name),
+        exports,
+        directives,
     )
 
 

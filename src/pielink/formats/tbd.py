@@ -15,7 +15,7 @@ from itertools import repeat
 
 from pielink.errors import FormatError
 from pielink.formats import macho
-from pielink.formats.dylib import DEFAULT_VERSION, Library
+from pielink.formats.dylib import DEFAULT_VERSION, DIRECTIVE, Library
 from pielink.formats.stub_text import YamlMap, documents, elements
 from pielink.hints import Any
 
@@ -25,15 +25,15 @@ _VERSION_OF_KIND = {"tapi-tbd-v1": 1, "tapi-tbd-v2": 2, "tapi-tbd-v3": 3, "tapi-
 _WEAK = macho.EXPORT_SYMBOL_FLAGS_WEAK_DEFINITION
 _THREAD_LOCAL = macho.EXPORT_SYMBOL_FLAGS_KIND_THREAD_LOCAL
 _CLASS = (b"_OBJC_CLASS_$_", b"_OBJC_METACLASS_$_")
-_YAML_FIELDS = (
-    ("symbols", (b"",), 0),
-    ("objc-classes", _CLASS, 0),
-    ("objc-eh-types", (b"_OBJC_EHTYPE_$_",), 0),
-    ("objc-ivars", (b"_OBJC_IVAR_$_",), 0),
-    ("weak-def-symbols", (b"",), _WEAK),
-    ("weak-symbols", (b"",), _WEAK),
-    ("thread-local-symbols", (b"",), _THREAD_LOCAL),
-)
+_YAML_FIELDS = {
+    "symbols": ((b"",), 0),
+    "objc-classes": (_CLASS, 0),
+    "objc-eh-types": ((b"_OBJC_EHTYPE_$_",), 0),
+    "objc-ivars": ((b"_OBJC_IVAR_$_",), 0),
+    "weak-def-symbols": ((b"",), _WEAK),
+    "weak-symbols": ((b"",), _WEAK),
+    "thread-local-symbols": ((b"",), _THREAD_LOCAL),
+}
 _JSON_FIELDS = (
     ("global", (b"",), 0),
     ("objc_class", _CLASS, 0),
@@ -133,8 +133,16 @@ def _yaml_library(
     platform = _string(document.get("platform", ""), "platform", file)
     target = f"{arch}-macos"
 
+    known: dict[bytes, bool] = {}  # the lists of targets of a document are alike
+
     def applies(mapping: YamlMap) -> bool:
-        return _matches(_yaml_targets(mapping, version, platform, file), target)
+        listed = mapping.get("targets") if version >= 4 else None
+        if isinstance(listed, bytes) and listed in known:
+            return known[listed]
+        found = _matches(_yaml_targets(mapping, version, platform, file), target)
+        if isinstance(listed, bytes):
+            known[listed] = found
+        return found
 
     if not applies(document):
         if main:
@@ -147,13 +155,15 @@ def _yaml_library(
         for section in _mappings(document.get(key), key, file)
         if applies(section)
     ]
-    exports: dict[bytes, int] = {}
+    names = _Names()
     for section in sections:
-        for key, prefixes, flags in _YAML_FIELDS:
-            names = _names(section.get(key), key, file)
+        for key, value in section.items():
+            if key not in _YAML_FIELDS:
+                continue
+            listed = _names(value, key, file)
             if version < 3 and key in _UNDERSCORED:
-                names = [name.removeprefix(b"_") for name in names]
-            _add(exports, names, prefixes, flags)
+                listed = [name.removeprefix(b"_") for name in listed]
+            names.add(listed, *_YAML_FIELDS[key])
     return Library(
         file,
         _install_name(document.get("install-name"), file),
@@ -161,7 +171,8 @@ def _yaml_library(
         _version(document.get("compatibility-version"), file),
         _yaml_umbrella(document.get("parent-umbrella", ""), applies, file),
         tuple(_yaml_reexports(document, sections, applies, file)),
-        exports,
+        names.exports,
+        tuple(names.directives),
     )
 
 
@@ -182,12 +193,23 @@ def _yaml_reexports(
             yield from _strings(each.get("libraries"), "libraries", file)
 
 
-def _add(
-    exports: dict[bytes, int], names: list[bytes], prefixes: Iterable[bytes], flags: int
-) -> None:
-    for prefix in prefixes if names else ():
-        full = [prefix + name for name in names] if prefix else names
-        exports.update(zip(full, repeat(flags)))
+class _Names:
+    """The names that a library exports: symbols with their flags, and directives."""
+
+    def __init__(self) -> None:
+        self.exports: dict[bytes, int] = {}
+        self.directives: dict[bytes, None] = {}
+
+    def add(self, names: list[bytes], prefixes: Iterable[bytes], flags: int) -> None:
+        """Add the names of one field, each once with each prefix."""
+        for prefix in prefixes:
+            full = [prefix + name for name in names] if prefix else names
+            self.exports.update(zip(full, repeat(flags)))
+        if DIRECTIVE in b",".join(names):
+            size = len(DIRECTIVE)
+            for name in [name for name in names if name[:size] == DIRECTIVE]:
+                self.exports.pop(name, None)
+                self.directives[name] = None
 
 
 def _install_name(value: Any, file: str) -> str:
@@ -250,12 +272,12 @@ def _json_library(document: YamlMap, file: str, arch: str, main: bool) -> Librar
         found = sections(key)
         return found[0].get(field) if found else None
 
-    exports: dict[bytes, int] = {}
+    names = _Names()
     for section in sections("exported_symbols") + sections("reexported_symbols"):
         for part in ("text", "data"):
             for holder in _mappings([section.get(part, {})], part, file):
                 for key, prefixes, flags in _JSON_FIELDS:
-                    _add(exports, _names(holder.get(key), key, file), prefixes, flags)
+                    names.add(_names(holder.get(key), key, file), prefixes, flags)
     passed_on = sections("reexported_libraries")
     return Library(
         file,
@@ -264,5 +286,6 @@ def _json_library(document: YamlMap, file: str, arch: str, main: bool) -> Librar
         _version(first("compatibility_versions", "version"), file),
         _string(first("parent_umbrellas", "umbrella") or "", "umbrella", file),
         tuple(name for each in passed_on for name in _strings(each.get("names"), "names", file)),
-        exports,
+        names.exports,
+        tuple(names.directives),
     )

@@ -22,12 +22,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 from pielink.errors import FormatError
 from pielink.formats import dylib, fat, macho, tbd
-from pielink.formats.dylib import Library
+from pielink.formats.dylib import DIRECTIVE, Library
 from pielink.native import libsearch
 from pielink.native.libsearch import SearchPaths
 from pielink.record import NamedTuple, record, replace
 
-_DIRECTIVE = b"$ld$"
 MAX_DEPTH = 64  # of re-exports; a longer chain is a mistake in the stubs
 
 
@@ -206,12 +205,12 @@ def _is_version(text: bytes) -> bool:
 
 
 def _apply_directives(library: Library, minos: int, platform: int) -> _Source:
-    """Return the exports of a library at a deployment target, its directives taken out."""
+    """Return the exports of a library at a deployment target, as its directives say."""
     home = Dylib(library.install_name, library.current_version, library.compatibility_version)
+    directives = library.directives
+    if not directives:
+        return _Source(home, library.exports, {}, frozenset(), frozenset())
     exports = library.exports.copy()
-    directives = [name for name in exports if name[: len(_DIRECTIVE)] == _DIRECTIVE]
-    for name in directives:
-        del exports[name]
     moved: dict[bytes, Dylib] = {}
     for name, before in _previous_homes(directives, home, minos, platform):
         if name:
@@ -234,7 +233,7 @@ def _versioned(directives: Iterable[bytes], minos: int) -> dict[bytes, list[byte
     values: dict[bytes, list[bytes]] = {b"hide": [], b"add": [], b"weak": [], b"install_name": []}
     applies: dict[bytes, bool] = {}
     for directive in directives:
-        kind, _, rest = directive[len(_DIRECTIVE) :].partition(b"$")
+        kind, _, rest = directive[len(DIRECTIVE) :].partition(b"$")
         system, _, value = rest.partition(b"$")
         if system not in applies:
             version = system.removeprefix(b"os")
@@ -249,7 +248,7 @@ def _previous_homes(
     directives: Iterable[bytes], home: Dylib, minos: int, platform: int
 ) -> Iterable[tuple[bytes, Dylib]]:
     """Yield symbols (b"" for all) that were in another library at this target, and that library."""
-    prefix = _DIRECTIVE + b"previous$"
+    prefix = DIRECTIVE + b"previous$"
     for directive in directives:
         fields = directive.removeprefix(prefix).split(b"$", 5)
         if not directive.startswith(prefix) or len(fields) < 6 or not fields[5].endswith(b"$"):

@@ -12,6 +12,8 @@ anything that it refuses or drops are split into atoms, and unused ones are left
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pielink.arrays import address_of, isin
@@ -31,7 +33,7 @@ from pielink.passes.reach import Reaching
 from pielink.passes.read import Inputs
 from pielink.program import Program
 from pielink.record import fresh, mutable
-from pielink.tables import ABI0, I8, U1, Bool, Kind
+from pielink.tables import ABI0, I4, I8, U1, Bool, Kind
 
 # Sections that Go's linker does not know what to do with.
 _SPECIAL_TYPES = (
@@ -105,7 +107,7 @@ def read_host_objects(
         sources.append(select.Source(path, memory.bytes[start : start + len(data)], force))
 
     def elsewhere(name: bytes) -> bool:
-        return _go_slot(program, cgo, name) != 0
+        return bool(_go_slots(program, cgo, [name])[0])
 
     found = select.load_objects(sources, wanted, defined_elsewhere=elsewhere, objc=libraries.objc)
     return found, [packages.get(file.name, "") for file in found]
@@ -184,7 +186,7 @@ def _report_demanded(
         name = text.encode("utf-8", "surrogateescape")
         row = names.row.get(name)
         here = row is not None and names.kind[row] != NameKind.UNDEFINED
-        if not (here or _go_slot(program, cgo, name) or libraries.linked.find(name)):
+        if not (here or _go_slots(program, cgo, [name])[0] or libraries.linked.find(name)):
             problems.add("undefined symbol; LDFLAGS ask for it with -u", symbol=text)
 
 
@@ -196,12 +198,15 @@ def wanted_names(program: Program, reachable: Bool) -> list[bytes]:
     return [host_name(program.name(slot)) for slot in np.flatnonzero(open_).tolist()]
 
 
-def _go_slot(program: Program, cgo: Cgo, name: bytes) -> int:
-    """The Go symbol that host objects call `name`; 0 if Go defines none."""
-    known = cgo.export_slots.get(go_name(name))
-    slot = known if known is not None else program.find(go_name(name), ABI0)
-    slots = program.slots
-    return slot if slot and slots.kind[slot] not in (Kind.DYNIMPORT, Kind.UNDEFINED) else 0
+def _go_slots(program: Program, cgo: Cgo, names: Sequence[bytes]) -> I4:
+    """The Go symbols that host objects call so; 0 where Go defines none."""
+    own = [go_name(name) for name in names]
+    found = program.lookup([(name, ABI0) for name in own])
+    for row, name in enumerate(own):
+        found[row] = cgo.export_slots.get(name, found[row])
+    kind = program.slots.kind.take(found)
+    found[(kind == Kind.DYNIMPORT) | (kind == Kind.UNDEFINED)] = 0
+    return found
 
 
 def _find_open_names(program: Program, cgo: Cgo, libraries: Libraries, code: HostCode) -> None:
@@ -210,14 +215,14 @@ def _find_open_names(program: Program, cgo: Cgo, libraries: Libraries, code: Hos
     Names that are nowhere are left out.
     """
     names, text = code.prepared.names, code.prepared.names.text()
-    for row in np.flatnonzero(code.prepared.needed).tolist():
-        if names.kind[row] != NameKind.UNDEFINED:
-            continue
+    rows = np.flatnonzero(code.prepared.needed & (names.kind == NameKind.UNDEFINED)).tolist()
+    slots = _go_slots(program, cgo, [text[row] for row in rows]).tolist()
+    for row, slot in zip(rows, slots, strict=True):
         name, weak = text[row], bool(names.weak_reference[row])
         if boundary := boundary_of(name):
             code.boundaries[row] = boundary
             continue
-        if slot := _go_slot(program, cgo, name):
+        if slot:
             code.go_slots[row] = slot
             continue
         directive = cgo.imports_by_name.get(go_name(name).decode("utf-8", "surrogateescape"))

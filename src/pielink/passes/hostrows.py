@@ -270,12 +270,12 @@ def _places(prepared: Prepared) -> tuple[I4, I8]:
 
 def _slots(program: Program, code: HostCode, rows: I8) -> I4:
     """The slots that Go has for these host symbols; 0 where it has none."""
-    host, names = code.prepared.host, code.prepared.names
+    names = code.prepared.names
     slots = np.zeros(len(rows), np.int32)
     external = np.flatnonzero(names.of_symbol[rows] != NONE)
-    keys = [(go_name(host.symbol_name(int(rows[i]))), ABI0) for i in external.tolist()]
-    if keys:
-        slots[external] = program.lookup(keys)
+    text = names.text()
+    known = names.of_symbol[rows[external]].tolist()
+    slots[external] = program.lookup([(go_name(text[name]), ABI0) for name in known])
     return slots
 
 
