@@ -95,7 +95,7 @@ cli.owns_process = True
 status = cli.main(["link", *sys.argv[1:]])
 heavy = ["ast", "dataclasses", "hashlib", "inspect", "shutil", "subprocess", "typing"]
 heavy += ["numpy.linalg", "numpy.typing", "numpy._core.records", "numpy._core._internal"]
-heavy += ["numpy._core.numeric", "pathlib", "re"]
+heavy += ["enum", "numpy._core.numeric", "pathlib", "re"]
 if "hello" in sys.argv[-1]:
     heavy += ["json"]
 print(status, [name for name in heavy if type(sys.modules.get(name)).__name__ == "module"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import pickle
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pielink.record import fields, fresh, mutable, record, replace
+from pielink.record import IntEnum, StrEnum, fields, fresh, mutable, record, replace
 
 
 @record
@@ -103,3 +104,29 @@ def test_fields_of_a_mutable_record_can_be_set_and_fresh_defaults_are_not_shared
         hash(one)
     with pytest.raises(AttributeError):
         one.more = 1  # type: ignore[attr-defined]
+
+
+class Pace(StrEnum):
+    SLOW = "slow"
+    FAST = "fast"
+
+
+class Size(IntEnum):
+    SMALL = 1
+    LARGE = 7
+
+
+@pytest.mark.parametrize(("kind", "twin"), [(Pace, enum.StrEnum), (Size, enum.IntEnum)])
+def test_enumerations_do_what_those_of_enum_do(kind: Any, twin: Any) -> None:
+    other = twin(kind.__name__, {one.name: one.value for one in kind})
+    for ours, theirs in zip(kind, other, strict=True):
+        assert (ours.name, ours.value, str(ours), repr(ours), f"{ours}") == (
+            *(theirs.name, theirs.value, str(theirs), repr(theirs), f"{theirs}"),
+        )
+        assert ours == theirs
+        assert hash(ours) == hash(theirs)
+        assert kind(ours.value) is ours is kind[ours.name]
+        assert pickle.loads(pickle.dumps(ours)) is ours
+    assert len(kind) == 2
+    with pytest.raises(ValueError, match=f"'none' is not a valid {kind.__name__}"):
+        kind("none")

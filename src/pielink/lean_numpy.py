@@ -163,6 +163,38 @@ def _make_bare_functions(overrides: Any) -> None:
     _rest.append(lambda: put(dispatch, finalize))
 
 
+class _Members(type):
+    """Makes a class of named values: what NumPy's one enumeration needs of enum.Enum."""
+
+    def __new__(mcs, title: str, bases: tuple[type, ...], own: dict[str, Any]) -> Any:
+        made: Any = super().__new__(mcs, title, bases, own)
+        for name, value in own.items():
+            if not name.startswith("_"):
+                member = object.__new__(made)
+                member.name, member.value = name, value
+                setattr(made, name, member)
+        return made
+
+    def __call__(cls, value: object) -> Any:
+        found = [one for one in vars(cls).values() if isinstance(one, cls) and one.value is value]
+        if not found:
+            raise ValueError(f"{value!r} is not a valid {cls.__name__}")
+        return found[0]
+
+
+def _import_marks() -> Any:
+    """numpy._globals, without the module enum, which takes as long to import as a pass."""
+    if "enum" in sys.modules:
+        return import_module("numpy._globals")
+    stand_in: Any = ModuleType("enum")
+    stand_in.Enum = _Members("Enum", (), {})
+    sys.modules["enum"] = stand_in
+    try:
+        return import_module("numpy._globals")
+    finally:
+        del sys.modules["enum"]
+
+
 def install() -> None:
     """Let `import numpy` give a part of it; no effect if it is imported already, or not found."""
     if "numpy" in sys.modules or (numpy := _put("numpy", _Package)) is None:
@@ -171,11 +203,14 @@ def install() -> None:
         if name not in sys.modules and (module := _put(name, _Late)) and name == "datetime":
             # NumPy's compiled code asks for this one name.
             module.datetime_CAPI = import_module("_datetime").datetime_CAPI
-    marks = import_module("numpy._globals")
+    marks = _import_marks()
     numpy._NoValue, numpy._CopyMode = marks._NoValue, marks._CopyMode
     numpy.matrix = _Matrix
     numpy.lib, numpy._core = _put("numpy.lib", _Package), _put(_CORE, _Package)
+    flags = sys.getdlopenflags()
     try:
+        # Most functions of the library that multiplies matrices are never called.
+        sys.setdlopenflags(os.RTLD_LAZY)
         _make_bare_functions(import_module(f"{_CORE}.overrides"))
         arrays, types = import_module(f"{_CORE}.multiarray"), import_module(f"{_CORE}.numerictypes")
         arrays.set_typeDict(types.sctypeDict)
@@ -188,3 +223,5 @@ def install() -> None:
         _HOMES[-1:-1] = _AT_NEED
     except (AttributeError, ImportError, TypeError):  # another release, made of other parts
         _complete()
+    finally:
+        sys.setdlopenflags(flags)

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from enum import StrEnum
 
 from pielink.errors import UsageError
 from pielink.hints import Self
-from pielink.record import NamedTuple, record
+from pielink.record import NamedTuple, StrEnum, record
 
 # Programs lie in the lower half of what user space has, so that they can slide.
 ADDRESS_LIMIT = 1 << 46

@@ -1,4 +1,4 @@
-"""Records, named tuples and enumerations of numbers that cost little to declare.
+"""Records, named tuples and enumerations that cost little to declare.
 
 The standard library compiles texts for each dataclass and each typing.NamedTuple, and makes each
 member of an enumeration in many steps. A class takes it up to a millisecond: those of this package
@@ -201,54 +201,58 @@ def _tuple_repr(self: Any) -> str:
     return f"{type(self).__name__}({shown})"
 
 
-class _NumberType(type):
-    """Makes classes of named numbers subclasses of int, as enum.IntEnum does."""
+class _MemberType(type):
+    """Makes classes of named numbers or texts subclasses of int or str, as enum's are."""
 
     _by_name: dict[str, Any]
-    _by_number: dict[int, Any]
+    _by_value: dict[Any, Any]
 
     def __new__(mcs, title: str, bases: tuple[type, ...], own: dict[str, Any]) -> Any:
-        made: Any = super().__new__(mcs, title, bases or (int,), own)
-        made._by_name, made._by_number = {}, {}
-        for name, number in own.items():
-            if type(number) is int and not name.startswith("_"):
-                member = int.__new__(made, number)
-                member.name, member.value = name, number
-                made._by_name[name] = made._by_number.setdefault(number, member)
+        made: Any = super().__new__(mcs, title, bases, own)
+        made._by_name, made._by_value = {}, {}
+        kind = made.__mro__[-2]  # int or str
+        for name, value in own.items():
+            if type(value) is kind and not name.startswith("_"):
+                member: Any = kind.__new__(made, value)
+                member.name, member.value = name, value
+                made._by_name[name] = made._by_value.setdefault(value, member)
                 setattr(made, name, member)
         return made
 
-    def __call__(cls, number: int) -> Any:
+    def __call__(cls, value: Any) -> Any:
         try:
-            return cls._by_number[number]
+            return cls._by_value[value]
         except KeyError:
-            raise ValueError(f"{number!r} is not a valid {cls.__name__}") from None
+            raise ValueError(f"{value!r} is not a valid {cls.__name__}") from None
 
     def __getitem__(cls, name: str) -> Any:
         return cls._by_name[name]
 
     def __iter__(cls) -> Iterator[Any]:
-        return iter(cls._by_number.values())
+        return iter(cls._by_value.values())
 
     def __len__(cls) -> int:
-        return len(cls._by_number)
+        return len(cls._by_value)
 
 
-def _number_repr(self: Any) -> str:
-    return f"<{type(self).__name__}.{self.name}: {int(self)}>"
+def _member_repr(self: Any) -> str:
+    return f"<{type(self).__name__}.{self.name}: {self.value!r}>"
 
 
-def _number_reduce(self: Any) -> tuple[type[Any], tuple[int]]:
-    return type(self), (int(self),)
+def _member_reduce(self: Any) -> tuple[type[Any], tuple[Any]]:
+    return type(self), (self.value,)
+
+
+def _member_text(self: Any) -> str:
+    return str(self.value)
 
 
 if TYPE_CHECKING:
     from enum import IntEnum as IntEnum
+    from enum import StrEnum as StrEnum
     from typing import NamedTuple as NamedTuple
 else:
     NamedTuple = _TupleType("NamedTuple", (), {})
-    IntEnum = _NumberType(
-        "IntEnum",
-        (),
-        {"__repr__": _number_repr, "__str__": int.__repr__, "__reduce__": _number_reduce},
-    )
+    _methods = {"__repr__": _member_repr, "__reduce__": _member_reduce}
+    IntEnum = _MemberType("IntEnum", (int,), _methods | {"__str__": int.__repr__})
+    StrEnum = _MemberType("StrEnum", (str,), _methods | {"__str__": _member_text})

@@ -8,10 +8,9 @@ Sources: ld(1) of ld64, clang's command-line reference.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 
 from pielink.errors import UsageError
-from pielink.record import IntEnum, NamedTuple, fresh, mutable
+from pielink.record import IntEnum, NamedTuple, StrEnum, fresh, mutable
 
 
 class Kind(StrEnum):
