@@ -7,11 +7,11 @@ modules are not imported in a process that only links (see lean_numpy).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from pielink.arraytypes import I4, I8, U8, ArrayLike, Bool, NDArray
+from pielink.arraytypes import I4, I8, U8, ArrayLike, Bool, DTypeLike, NDArray
 from pielink.hints import Any, TypeVar
 
 S = TypeVar("S", bound=np.generic)
@@ -97,6 +97,12 @@ def _classes(ordered: NDArray[S], order: I8, new: Bool) -> tuple[NDArray[S], I8,
 def address_of(values: NDArray[Any]) -> int:
     """Return where the array's first element is in this process's memory."""
     return int(values.__array_interface__["data"][0])  # values.ctypes imports a lot
+
+
+def joined(parts: Iterable[NDArray[Any]], dtype: DTypeLike) -> NDArray[Any]:
+    """The parts, which have this dtype, one behind the other; there may be none."""
+    # Without a dtype NumPy works out one common to all records, field by field, in Python.
+    return np.concatenate([np.zeros(0, dtype), *parts], dtype=dtype)
 
 
 def append(values: ArrayLike, more: ArrayLike) -> NDArray[Any]:

@@ -66,14 +66,14 @@ def hashes(memory: Memory, offset: I8, size: U4, version: U2) -> U8:
     It is the sum of its words, each mixed with its place, and of the version.
     """
     count = (size.astype(np.int64) + 7) >> 3
+    ends = append(0, np.cumsum(count))
     at, owner = ranges(offset, count, 8)
     word = words_at(memory, at)
-    last = np.cumsum(count)[count > 0] - 1
-    word[last] &= _FIRST_BYTES.take(1 + ((size[count > 0].astype(np.int64) - 1) & 7))
+    filled = np.flatnonzero(count)
+    word[ends[1:].take(filled) - 1] &= _FIRST_BYTES.take(1 + ((size.take(filled) - 1) & 7))
     word ^= (at - offset.take(owner)).view(np.uint64) * _K2
     word = _mixed(word)
     sums = append(np.uint64(0), np.cumsum(word))
-    ends = append(0, np.cumsum(count))
     total = sums.take(ends[1:]) - sums.take(ends[:-1])
     return _mixed(total + version.astype(np.uint64) * _K2)
 

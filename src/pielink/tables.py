@@ -216,6 +216,11 @@ class Slots:
     local: Bool  # of canonical slots: some entry has FLAG_LOCAL
     used_in_iface: Bool  # of canonical slots: some entry or reference has FLAG2_USED_IN_IFACE
 
+    def lookable(self) -> Bool:
+        """Which entries have a name that others can refer to."""
+        found: Bool = (self.name_size > 0) & (self.version != STATIC)
+        return found
+
 
 @record
 class Symbols:

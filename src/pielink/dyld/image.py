@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from pielink.arrays import distinct
+from pielink.arrays import address_of, distinct
 from pielink.arraytypes import U4, U8
 from pielink.dyld import bind, chained, exports, lazy_bind, rebase, weak_bind
 from pielink.dyld.columns import Rows
@@ -181,11 +181,8 @@ def read(data: Any, file: str) -> list[Image]:
     whole = as_bytes(data)
     if not fat.is_fat(data):
         return [_image(whole, 0, file)]
-    begin = whole.__array_interface__["data"][0]
-    return [
-        _image(part.data, part.data.__array_interface__["data"][0] - begin, file)
-        for part in fat.read(data, file)
-    ]
+    begin = address_of(whole)
+    return [_image(part.data, address_of(part.data) - begin, file) for part in fat.read(data, file)]
 
 
 def _image(data: Bytes, offset: int, file: str) -> Image:

@@ -68,9 +68,7 @@ def read(data: Any, name: str, cputype: int = macho.CPU_TYPE_X86_64) -> Library:
     fields = command(contents, identity, macho.DYLIB_COMMAND, "LC_ID_DYLIB", name)
     umbrella = only(commands, macho.LC_SUB_FRAMEWORK, "LC_SUB_FRAMEWORK", name)
     exports = _exports(contents, commands, name)
-    directives = tuple(symbol for symbol in exports if symbol.startswith(DIRECTIVE))
-    for directive in directives:
-        del exports[directive]
+    directives = take_directives(exports)
     return Library(
         name,
         _dylib_name(contents, identity, name),
@@ -81,6 +79,16 @@ def read(data: Any, name: str, cputype: int = macho.CPU_TYPE_X86_64) -> Library:
         exports,
         directives,
     )
+
+
+def take_directives(exports: dict[bytes, int]) -> tuple[bytes, ...]:
+    """Take the directives out of what a library exports; return them in order."""
+    if DIRECTIVE not in b",".join(exports):
+        return ()  # as in most libraries
+    found = tuple(name for name in exports if name.startswith(DIRECTIVE))
+    for name in found:
+        del exports[name]
+    return found
 
 
 def _text(name: bytes) -> str:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pielink import libc
+from pielink.arrays import address_of
 from pielink.arraytypes import U1
 from pielink.errors import FormatError
 
@@ -87,7 +88,7 @@ def _reserve(
         message = f"no {capacity >> 20} MiB of address space are to be had (see ulimit -v)"
         raise MemoryError(message) from None
     flat = np.frombuffer(reservation, np.uint8)
-    start_address: int = flat.__array_interface__["data"][0]
+    start_address = address_of(flat)
     skip = -start_address % GRANULE
     flat = flat[skip : skip + capacity]
     address = start_address + skip

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from pielink.arrays import append, differences, isin
+from pielink.arrays import append, differences, isin, joined
 from pielink.arraytypes import I8, NDArray
 from pielink.errors import FormatError
 from pielink.formats import loadcommands, macho
@@ -49,7 +49,7 @@ RELOCATION = np.dtype(
         ("address", "<u4"),  # byte offset in the section
     ]
 )
-RELOCATION_SIZE = 8  # bytes, in the file
+RELOCATION_SIZE = macho.RELOCATION_INFO.itemsize
 ZEROFILL_TYPES = (macho.S_ZEROFILL, macho.S_GB_ZEROFILL, macho.S_THREAD_LOCAL_ZEROFILL)
 MAX_ALIGNMENT = 15  # log2; 32 KiB is the largest that assemblers for Mach-O accept
 MAX_SECTION_SIZE = 1 << 31  # more is out of reach of amd64's 32-bit displacements
@@ -194,8 +194,7 @@ def _joined(tables: Sequence[NDArray[Any]], dtype: np.dtype[Any]) -> tuple[NDArr
     """Return the rows of all files, and the first of each file, (files + 1,)."""
     first = np.zeros(len(tables) + 1, np.int64)
     np.cumsum([len(each) for each in tables], out=first[1:])
-    # Without a dtype NumPy works out a common one, field by field, in Python.
-    return np.concatenate([np.zeros(0, dtype), *tables], dtype=dtype), first
+    return joined(tables, dtype), first
 
 
 def _split(rows: Rows, first: I8) -> list[Rows]:

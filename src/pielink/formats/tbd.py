@@ -15,7 +15,7 @@ from itertools import repeat
 
 from pielink.errors import FormatError
 from pielink.formats import macho
-from pielink.formats.dylib import DEFAULT_VERSION, DIRECTIVE, Library
+from pielink.formats.dylib import DEFAULT_VERSION, Library, take_directives
 from pielink.formats.stub_text import YamlMap, documents, elements
 from pielink.hints import Any
 
@@ -155,7 +155,7 @@ def _yaml_library(
         for section in _mappings(document.get(key), key, file)
         if applies(section)
     ]
-    names = _Names()
+    exports: dict[bytes, int] = {}
     for section in sections:
         for key, value in section.items():
             if key not in _YAML_FIELDS:
@@ -163,7 +163,8 @@ def _yaml_library(
             listed = _names(value, key, file)
             if version < 3 and key in _UNDERSCORED:
                 listed = [name.removeprefix(b"_") for name in listed]
-            names.add(listed, *_YAML_FIELDS[key])
+            _add(exports, listed, *_YAML_FIELDS[key])
+    directives = take_directives(exports)
     return Library(
         file,
         _install_name(document.get("install-name"), file),
@@ -171,8 +172,8 @@ def _yaml_library(
         _version(document.get("compatibility-version"), file),
         _yaml_umbrella(document.get("parent-umbrella", ""), applies, file),
         tuple(_yaml_reexports(document, sections, applies, file)),
-        names.exports,
-        tuple(names.directives),
+        exports,
+        directives,
     )
 
 
@@ -193,23 +194,12 @@ def _yaml_reexports(
             yield from _strings(each.get("libraries"), "libraries", file)
 
 
-class _Names:
-    """The names that a library exports: symbols with their flags, and directives."""
-
-    def __init__(self) -> None:
-        self.exports: dict[bytes, int] = {}
-        self.directives: dict[bytes, None] = {}
-
-    def add(self, names: list[bytes], prefixes: Iterable[bytes], flags: int) -> None:
-        """Add the names of one field, each once with each prefix."""
-        for prefix in prefixes:
-            full = [prefix + name for name in names] if prefix else names
-            self.exports.update(zip(full, repeat(flags)))
-        if DIRECTIVE in b",".join(names):
-            size = len(DIRECTIVE)
-            for name in [name for name in names if name[:size] == DIRECTIVE]:
-                self.exports.pop(name, None)
-                self.directives[name] = None
+def _add(
+    exports: dict[bytes, int], names: list[bytes], prefixes: Iterable[bytes], flags: int
+) -> None:
+    for prefix in prefixes:
+        full = [prefix + name for name in names] if prefix else names
+        exports.update(zip(full, repeat(flags)))
 
 
 def _install_name(value: Any, file: str) -> str:
@@ -272,13 +262,14 @@ def _json_library(document: YamlMap, file: str, arch: str, main: bool) -> Librar
         found = sections(key)
         return found[0].get(field) if found else None
 
-    names = _Names()
+    exports: dict[bytes, int] = {}
     for section in sections("exported_symbols") + sections("reexported_symbols"):
         for part in ("text", "data"):
             for holder in _mappings([section.get(part, {})], part, file):
                 for key, prefixes, flags in _JSON_FIELDS:
-                    names.add(_names(holder.get(key), key, file), prefixes, flags)
+                    _add(exports, _names(holder.get(key), key, file), prefixes, flags)
     passed_on = sections("reexported_libraries")
+    directives = take_directives(exports)
     return Library(
         file,
         _install_name(first("install_names", "name"), file),
@@ -286,6 +277,6 @@ def _json_library(document: YamlMap, file: str, arch: str, main: bool) -> Librar
         _version(first("compatibility_versions", "version"), file),
         _string(first("parent_umbrellas", "umbrella") or "", "umbrella", file),
         tuple(name for each in passed_on for name in _strings(each.get("names"), "names", file)),
-        names.exports,
-        tuple(names.directives),
+        exports,
+        directives,
     )

@@ -20,7 +20,6 @@ from pielink.tables import (
     BLOCK_NONPKG_REF,
     FLAG2_LINKNAME,
     I4,
-    STATIC,
 )
 
 
@@ -44,7 +43,7 @@ def _pulls(program: Program) -> I4:
     """The slots that refer to something by linkname: references, and variables without a value."""
     slots, release = program.slots, program.release
     any_linkname = FLAG2_LINKNAME | release.flag2_linkname_std
-    named = (slots.block >= BLOCK_NONPKG_DEF) & (slots.name_size > 0) & (slots.version != STATIC)
+    named = slots.lookable() & (slots.block >= BLOCK_NONPKG_DEF)
     marked = named & ((slots.flags2 & any_linkname) != 0)
     refers = slots.block == BLOCK_NONPKG_REF
     variables = np.flatnonzero(marked & ~refers).astype(np.int32)

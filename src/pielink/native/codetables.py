@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pielink.arrays import differences, distinct
+from pielink.arrays import differences, distinct, joined
 from pielink.dyld import leb128
 from pielink.errors import FormatError
 from pielink.formats import macho
@@ -41,8 +41,7 @@ def data_in_code(host: Host, atoms: Atoms, address: I8, live: Bool, header: int)
     Raises FormatError for a range that lies in no section.
     """
     file = np.repeat(np.arange(len(host.files)), [len(f.data_in_code) for f in host.files])
-    dtype = macho.DATA_IN_CODE_ENTRY
-    raw = np.concatenate([np.zeros(0, dtype), *(f.data_in_code for f in host.files)], dtype=dtype)
+    raw = joined((f.data_in_code for f in host.files), macho.DATA_IN_CODE_ENTRY)
     if not len(raw):
         return raw
     section, offset = _locate(host, file, raw["offset"].astype(np.int64))

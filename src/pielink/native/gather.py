@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pielink.arrays import append
+from pielink.arrays import append, joined
 from pielink.formats import macho, machobj
 from pielink.formats.machobj import MachObject
 from pielink.hints import Any
@@ -36,11 +36,6 @@ def gather(files: Sequence[MachObject], contents: U1 | None = None, base: I8 | N
     return Host(tuple(files), contents, base, sections, symbols, relocs)
 
 
-def _joined(parts: list[Any], dtype: Any) -> Any:
-    # Without a dtype NumPy works out a common one, field by field, in Python.
-    return np.concatenate([np.zeros(0, dtype), *parts], dtype=dtype)
-
-
 def _owner(files: Sequence[MachObject], table: str) -> Any:
     """Return the file of each row of `table` (sections, symbols or relocations)."""
     counts = [len(getattr(file, table)) for file in files]
@@ -51,7 +46,7 @@ def _sections(files: Sequence[MachObject], base: I8) -> HostSections:
     common = np.zeros(1, macho.SECTION_64)
     common["segname"], common["sectname"] = COMMON_SEGMENT, COMMON_SECTION
     common["flags"] = macho.S_ZEROFILL
-    rows = _joined([*(file.sections for file in files), common], macho.SECTION_64)
+    rows = joined([*(file.sections for file in files), common], macho.SECTION_64)
     owner = append(_owner(files, "sections"), np.int32(NONE))
     start = append(base, 0)[owner] + rows["offset"].astype(np.int64)
     return HostSections(
@@ -67,7 +62,7 @@ def _sections(files: Sequence[MachObject], base: I8) -> HostSections:
 
 
 def _symbols(files: Sequence[MachObject], base: I8, first_section: I8) -> HostSymbols:
-    rows = _joined([file.symbols for file in files], machobj.SYMBOL)
+    rows = joined([file.symbols for file in files], machobj.SYMBOL)
     owner = _owner(files, "symbols")
     placed = (rows["type"] & (macho.N_STAB | macho.N_TYPE)) == macho.N_SECT
     section = np.where(placed, first_section[owner] + rows["section"] - 1, NONE)
@@ -87,7 +82,7 @@ def _symbols(files: Sequence[MachObject], base: I8, first_section: I8) -> HostSy
 def _relocs(
     files: Sequence[MachObject], first_section: I8, first_symbol: I8, sections: HostSections
 ) -> HostRelocs:
-    rows = _joined([file.relocations for file in files], machobj.RELOCATION)
+    rows = joined([file.relocations for file in files], machobj.RELOCATION)
     owner = _owner(files, "relocations")
     section = (first_section[owner] + rows["section"]).astype(np.int32)
     kept = ~is_debug(sections)[section]

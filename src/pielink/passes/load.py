@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pielink.arrays import differences
+from pielink.arrays import differences, joined
 from pielink.arraytypes import NDArray
 from pielink.formats import goobj
 from pielink.hints import Any
@@ -209,7 +209,7 @@ def strings(inputs: Inputs, objects: Objects, block: int) -> tuple[I8, U4, I8]:
         np.frombuffer(inputs.view, goobj.STRING, count, found.blocks[block])
         for found, count in zip(inputs.objects, counts, strict=True)
     ]
-    rows = np.concatenate([*parts, np.zeros(0, goobj.STRING)], dtype=goobj.STRING)
+    rows = joined(parts, goobj.STRING)
     owner = np.repeat(np.arange(1, len(counts) + 1), counts)
     offset, size = objects.base.take(owner) + rows["offset"], rows["size"].copy()
     outside = offset + size > objects.blocks[:, goobj.END].take(owner)

@@ -15,6 +15,7 @@ from pielink.arrays import (
     classes,
     differences,
     first_equal,
+    joined,
     row_classes,
     split,
 )
@@ -48,7 +49,6 @@ from pielink.tables import (
     FLAG_LOCAL,
     I4,
     I8,
-    STATIC,
     U2,
     U4,
     Kind,
@@ -148,7 +148,7 @@ def _merge_hashed(inputs: Inputs, loaded: Loaded) -> None:
             np.frombuffer(inputs.view, "<u8", n * words, o.blocks[index])
             for o, n in zip(inputs.objects, loaded.counts[1:, block].tolist(), strict=True)
         ]
-        values = np.concatenate([*parts, np.zeros(0, np.uint64)]).reshape(-1, words)
+        values = joined(parts, np.uint64).reshape(-1, words)
         row = np.arange(len(values), dtype=np.int32)
         first = first_equal(values[:, 0].copy())
         again = np.flatnonzero(first != row)
@@ -186,7 +186,7 @@ def _merge_named(inputs: Inputs, loaded: Loaded, options: LinkOptions, problems:
     is the one to be found.
     """
     memory, slots = inputs.memory, loaded.slots
-    lookable = (slots.name_size > 0) & (slots.version != STATIC)  # others can refer to the name
+    lookable = slots.lookable()
     package = np.flatnonzero(lookable & (slots.block == BLOCK_DEF)).astype(np.int32)
     others = np.flatnonzero(lookable & (slots.block >= BLOCK_NONPKG_DEF)).astype(np.int32)
     members = np.concatenate([_possibly_named(memory, slots, package, others), others])
@@ -372,13 +372,11 @@ def _spread_uses(inputs: Inputs, program: Program) -> None:
     slots = program.slots
     slots.used_in_iface[slots.canon[np.flatnonzero(slots.flags2 & FLAG2_USED_IN_IFACE)]] = True
     counts = [o.counts[goobj.REFFLAGS] for o in inputs.objects]
-    rows = np.concatenate(
-        [
-            np.frombuffer(inputs.view, goobj.REF_FLAGS, n, o.blocks[goobj.REFFLAGS])
-            for o, n in zip(inputs.objects, counts, strict=True)
-        ],
-        dtype=goobj.REF_FLAGS,
+    parts = (
+        np.frombuffer(inputs.view, goobj.REF_FLAGS, n, o.blocks[goobj.REFFLAGS])
+        for o, n in zip(inputs.objects, counts, strict=True)
     )
+    rows = joined(parts, goobj.REF_FLAGS)
     owner = np.repeat(np.arange(1, len(counts) + 1, dtype=np.int32), counts)
     keep = np.flatnonzero(rows["flags2"] & FLAG2_USED_IN_IFACE)
     targets = program.resolve(owner[keep], rows["package"][keep], rows["symbol"][keep])
