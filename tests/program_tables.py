@@ -12,7 +12,7 @@ from object_records import Definition, put_blocks, with_blocks
 from pielink.formats.goobj import PKG_SELF
 from pielink.golang import typedata
 from pielink.golang.release import RELEASES, Release
-from pielink.names import NameIndex
+from pielink.names import NameIndex, keys
 from pielink.passes.reach import Reach, Reaching
 from pielink.program import PackageTable, Program
 from pielink.records import auxiliaries, contents, relocations
@@ -76,7 +76,8 @@ def program(
     ordered = [symbols[i] for i in order]
     slots = _slots(ordered, [owner[i] for i in order], order, memory)
     names = np.arange(1, len(slots.canon), dtype=np.int32)
-    index = NameIndex(memory, names, slots.name_offset[1:], slots.name_size[1:], slots.version[1:])
+    columns = slots.name_offset[1:], slots.name_size[1:], slots.version[1:]
+    index = NameIndex(memory, names, keys(memory, *columns), *columns)
 
     def reference(of: int, target: str) -> tuple[int, int]:
         if not target:

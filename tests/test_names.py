@@ -7,7 +7,7 @@ import random
 import numpy as np
 from reference import names as plain
 
-from pielink.names import NameIndex, hashes, key, keys, ranks, words_at
+from pielink.names import NameIndex, groups, hashes, key, keys, ranks, words_at
 from pielink.tables import Memory
 
 
@@ -34,8 +34,29 @@ def test_hashes_and_keys_equal_their_plain_twins() -> None:
         version = np.array([rng.choice((0, 1)) for _ in names], np.uint16)
         wanted = [plain.hashed(n, v) for n, v in zip(names, version.tolist(), strict=True)]
         assert hashes(memory, offset, size, version).tolist() == wanted
-        assert keys(memory, offset, size).tolist() == [plain.key(name) for name in names]
-        assert [key(name) for name in names] == [plain.key(name) for name in names]
+        pairs = list(zip(names, version.tolist(), strict=True))
+        wanted = [plain.key(*pair) for pair in pairs]
+        assert keys(memory, offset, size, version).tolist() == wanted
+        assert [key(*pair) for pair in pairs] == wanted
+
+
+def test_groups_are_those_of_a_dictionary() -> None:
+    rng = random.Random(11)
+    names = random_names(rng, 300) * 2
+    # The keys of these agree: they differ in their first byte alone.
+    names += [bytes([rng.choice(b"ab")]) + b"c" * size for size in range(16, 60) for _ in range(3)]
+    rng.shuffle(names)
+    memory, offset, size = placed(rng, names)
+    version = np.array([rng.choice((0, 1)) for _ in names], np.uint16)
+    first: dict[tuple[bytes, int], int] = {}
+    wanted = [first.setdefault(p, i) for i, p in enumerate(zip(names, version, strict=True))]
+    columns = offset, size, version
+    key = keys(memory, *columns)
+    assert len(set(key.tolist())) < len(first)
+    assert groups(memory, key, *columns).tolist() == wanted
+    for some in (0, 1):
+        few = [column[:some] for column in (key, *columns)]
+        assert groups(memory, *few).tolist() == [*range(some)]
 
 
 def test_ranks_are_in_the_order_of_the_texts() -> None:
@@ -63,7 +84,7 @@ def test_the_index_finds_each_name_of_each_version() -> None:
     memory, offset, size = placed(rng, names)
     version = np.array([rng.choice((0, 1)) for _ in names], np.uint16)
     slot = np.arange(1, len(names) + 1, dtype=np.int32)
-    index = NameIndex(memory, slot, offset, size, version)
+    index = NameIndex(memory, slot, keys(memory, offset, size, version), offset, size, version)
     pairs = list(zip(names, version.tolist(), strict=True))
     assert index.lookup(pairs).tolist() == slot.tolist()
     assert [index.find(*pair) for pair in pairs] == slot.tolist()

@@ -1,9 +1,10 @@
 """Finding symbols by name without making a Python object per name.
 
-Names are (offset, size) into the flat memory. A name's key mixes its size with its last eight
-bytes, which costs one wide read; its hash reads all of it, in words of eight bytes. Names whose
-hashes and keys agree are the same: that two others agree in both, 128 bits, does not happen by
-chance.
+Names are (offset, size) into the flat memory, and symbols have the same name if their versions
+agree as well. The key of a name mixes its size, its last eight bytes, the eight bytes around its
+middle and the version, which costs two wide reads; its hash reads all of it, in words of eight
+bytes. Names whose hashes and keys agree are the same: that two others agree in both, 128 bits, does
+not happen by chance.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pielink.arrays import append, changes, ranges
+from pielink.arrays import append, changes, first_equal, ranges
 from pielink.tables import I4, I8, U2, U4, U8, Memory
 
 _K1, _K2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
+_HALF, _WORD = np.uint64(32), (1 << 64) - 1
 _FIRST_BYTES = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)  # masks
 
 
@@ -44,20 +46,28 @@ def _joined(low: U8, high: U8, shift: U8) -> U8:
     return joined
 
 
-def keys(memory: Memory, offset: I8, size: U4) -> U8:
-    """A 64-bit key of each name from its size and its last (at most) eight bytes."""
+def keys(memory: Memory, offset: I8, size: U4, version: U2) -> U8:
+    """A 64-bit key of each (name, version)."""
     tail = words_at(memory, offset + np.maximum(size.astype(np.int64) - 8, 0))
     tail &= _FIRST_BYTES.take(np.minimum(size, 8))
+    half = size >> np.uint32(1)
+    middle = words_at(memory, offset + half)
+    middle &= _FIRST_BYTES.take(np.minimum(size - half, 8))
+    middle *= _K2
+    middle >>= _HALF
     key: U8 = (tail ^ (size.astype(np.uint64) * _K2)) * _K1
-    key ^= key >> np.uint64(32)
+    key ^= key >> _HALF
+    key ^= middle
+    key ^= version
     return key
 
 
-def key(name: bytes) -> int:
+def key(name: bytes, version: int) -> int:
     """The key of one name; what `keys` says of many."""
-    tail = int.from_bytes(name[-8:], "little") ^ (len(name) * int(_K2))
-    mixed = tail * int(_K1) & 0xFFFFFFFFFFFFFFFF
-    return mixed ^ (mixed >> 32)
+    half, k1, k2 = len(name) >> 1, int(_K1), int(_K2)
+    tail = (int.from_bytes(name[-8:], "little") ^ (len(name) * k2)) * k1 & _WORD
+    middle = int.from_bytes(name[half : half + 8], "little") * k2 & _WORD
+    return tail ^ (tail >> 32) ^ (middle >> 32) ^ version
 
 
 def hashes(memory: Memory, offset: I8, size: U4, version: U2) -> U8:
@@ -83,8 +93,33 @@ def _mixed(word: U8) -> U8:
     word = word * _K1
     word ^= word >> np.uint64(29)
     word *= _K2
-    word ^= word >> np.uint64(32)
+    word ^= word >> _HALF
     return word
+
+
+def groups(memory: Memory, key: U8, offset: I8, size: U4, version: U2) -> I4:
+    """For each (name, version), which has this key, the index of the first that is the same.
+
+    Only names with a key in common are hashed. Where sizes or versions say that different names
+    collide, the names decide.
+    """
+    group = first_equal(key)
+    twins = np.flatnonzero(group != np.arange(len(group), dtype=np.int32))
+    if not len(twins):
+        return group
+    alike = np.zeros(len(group), np.bool_)
+    alike[twins] = alike[group.take(twins)] = True
+    rows = np.flatnonzero(alike).astype(np.int32)
+    names = offset.take(rows), size.take(rows), version.take(rows)
+    first = rows.take(first_equal(hashes(memory, *names)))
+    group[rows] = first
+    same = (key.take(rows) == key.take(first)) & (names[1] == size.take(first))
+    same &= names[2] == version.take(first)
+    strangers: dict[tuple[bytes, int], int] = {}
+    for row in rows.compress(~same).tolist():
+        name = memory.get(int(offset[row]), int(size[row]))
+        group[row] = strangers.setdefault((name, int(version[row])), row)
+    return group
 
 
 def ranks(memory: Memory, offset: I8, size: I8) -> I8:
@@ -117,15 +152,16 @@ def ranks(memory: Memory, offset: I8, size: I8) -> I8:
 class NameIndex:
     """Slots by (name, version): those given at construction, later rows losing to earlier ones.
 
-    A hash table: the bucket comes of the name's key and of the eight bytes around its middle, since
-    many names of one length end alike. Rows that find their bucket taken are kept aside.
+    A hash table: the bucket comes of the key. Rows that find their bucket taken are kept aside.
     """
 
-    def __init__(self, memory: Memory, slot: I4, offset: I8, size: U4, version: U2) -> None:
+    def __init__(
+        self, memory: Memory, slot: I4, key: U8, offset: I8, size: U4, version: U2
+    ) -> None:
         self._slot, self._offset = slot, offset
         self._size, self._version = size, version
         self._mask = (1 << max(8, (8 * len(slot)).bit_length())) - 1
-        bucket = self._buckets(memory, offset, size, version)
+        bucket = self._buckets(key)
         rows = np.arange(len(slot), dtype=np.int32)
         self._head = np.full(self._mask + 1, -1, np.int32)
         self._head[bucket[::-1]] = rows[::-1]
@@ -135,16 +171,8 @@ class NameIndex:
         self._crowded_bucket: list[int] = bucket[crowded[order]].tolist()
         self._view = memory.bytes.data
 
-    def _buckets(self, memory: Memory, offset: I8, size: U4, version: U2) -> I4:
-        half = size >> np.uint32(1)
-        middle = words_at(memory, offset + half) & _FIRST_BYTES.take(np.minimum(size - half, 8))
-        mixed = keys(memory, offset, size) ^ (middle * _K2 >> np.uint64(32)) ^ version
-        return (mixed & np.uint64(self._mask)).astype(np.int32)
-
-    def _bucket(self, name: bytes, version: int) -> int:
-        half = len(name) >> 1
-        middle = int.from_bytes(name[half : half + 8], "little") * int(_K2) & 0xFFFFFFFFFFFFFFFF
-        return (key(name) ^ middle >> 32 ^ version) & self._mask
+    def _buckets(self, key: U8) -> I8:
+        return (key & np.uint64(self._mask)).view(np.int64)
 
     def lookup(self, names: Sequence[tuple[bytes, int]]) -> I4:
         """The slot of each (name, version), 0 where there is none; shape (len(names),), int32."""
@@ -153,7 +181,7 @@ class NameIndex:
         flat = np.frombuffer(b"".join([*texts, bytes(16)]), np.uint8)
         starts = np.cumsum(sizes, dtype=np.int64) - sizes
         versions = np.array([version for _, version in names], np.uint16)
-        buckets = self._buckets(Memory(flat, len(flat)), starts, sizes, versions)
+        buckets = self._buckets(keys(Memory(flat, len(flat)), starts, sizes, versions))
         heads = self._head.take(buckets)
         columns = (self._offset, self._size, self._version, self._slot)
         there = zip(heads.tolist(), *(c.take(heads).tolist() for c in columns), strict=True)
@@ -171,7 +199,7 @@ class NameIndex:
 
     def find(self, name: bytes, version: int) -> int:
         """The slot of one (name, version), 0 if there is none."""
-        bucket = self._bucket(name, version)
+        bucket = key(name, version) & self._mask
         row = int(self._head[bucket])
         if row < 0:
             return 0

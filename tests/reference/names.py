@@ -5,10 +5,11 @@ from __future__ import annotations
 ODD, MIXER, WORD = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, (1 << 64) - 1
 
 
-def key(name: bytes) -> int:
-    """A key from the size of a name and its last eight bytes."""
+def key(name: bytes, version: int) -> int:
+    """A key from the size, last eight bytes and middle of a name, and the version."""
     mixed = (int.from_bytes(name[-8:], "little") ^ (len(name) * MIXER & WORD)) * ODD & WORD
-    return mixed ^ (mixed >> 32)
+    middle = int.from_bytes(name[len(name) // 2 :][:8], "little") * MIXER & WORD
+    return mixed ^ (mixed >> 32) ^ (middle >> 32) ^ version
 
 
 def mixed(word: int) -> int:

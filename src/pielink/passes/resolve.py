@@ -18,11 +18,12 @@ from pielink.arrays import (
     joined,
     row_classes,
     split,
+    without,
 )
 from pielink.errors import Problems
 from pielink.formats import goobj
 from pielink.golang.prefix import path_to_prefix
-from pielink.names import NameIndex, hashes, keys
+from pielink.names import NameIndex, groups, keys
 from pielink.options import LinkOptions
 from pielink.passes.load import Loaded, load, strings
 from pielink.passes.read import Inputs
@@ -36,7 +37,7 @@ from pielink.program import (
     PackageTable,
     Program,
 )
-from pielink.record import fields
+from pielink.record import NamedTuple, fields
 from pielink.records import auxiliaries, contents, relocations
 from pielink.tables import (
     BLOCK_DEF,
@@ -51,6 +52,7 @@ from pielink.tables import (
     I8,
     U2,
     U4,
+    U8,
     Kind,
     Memory,
     Slots,
@@ -78,9 +80,9 @@ def resolve(inputs: Inputs, options: LinkOptions) -> Program:
     def merge_named() -> tuple[PackageTable, NameIndex]:
         packages = _package_table(inputs, loaded, problems)
         problems.raise_if_any()
-        named = _merge_named(inputs, loaded, options, problems)
+        index = _merge_named(inputs, loaded, options, problems)
         problems.raise_if_any()
-        return packages, _index(inputs.memory, slots, named)
+        return packages, index
 
     (packages, index), _ = together(merge_named, lambda: _merge_hashed(inputs, loaded))
     builtins = inputs.release.builtins
@@ -126,7 +128,8 @@ def _imported(inputs: Inputs, loaded: Loaded, problems: Problems) -> tuple[I8, I
     offset, size, owner = strings(inputs, loaded.objects, goobj.PKGIDX)
     valid = np.flatnonzero(~changes(owner))
     offset, size, owner = offset.take(valid), size.take(valid), owner.take(valid)
-    group = _verified(inputs.memory, (offset, size), np.zeros(len(size), np.uint16))
+    names = offset, size, np.zeros(len(size), np.uint16)
+    group = groups(inputs.memory, keys(inputs.memory, *names), *names)
     target = np.zeros(len(group), np.int64)
     for head in np.flatnonzero(group == np.arange(len(group))).tolist():
         name = inputs.memory.get(int(offset[head]), int(size[head]))
@@ -179,52 +182,58 @@ def _overwrite(slots: Slots, canonical: I4, winner: I4) -> None:
         column[canonical] = column[winner]
 
 
-def _merge_named(inputs: Inputs, loaded: Loaded, options: LinkOptions, problems: Problems) -> I4:
-    """Merge what has the same name and ABI; return the slots that can be found by name.
+def _merge_named(
+    inputs: Inputs, loaded: Loaded, options: LinkOptions, problems: Problems
+) -> NameIndex:
+    """Merge what has the same name and ABI; return an index of the slots with a name.
 
     Of those that have one name, which only definitions of different packages can have, the first
     is the one to be found.
     """
     memory, slots = inputs.memory, loaded.slots
     lookable = slots.lookable()
-    package = np.flatnonzero(lookable & (slots.block == BLOCK_DEF)).astype(np.int32)
-    others = np.flatnonzero(lookable & (slots.block >= BLOCK_NONPKG_DEF)).astype(np.int32)
-    members = np.concatenate([_possibly_named(memory, slots, package, others), others])
-    members = members.take(np.argsort(slots.order.take(members)))
-    names = slots.name_offset.take(members), slots.name_size.take(members)
-    group = _verified(memory, names, slots.version.take(members))
-    slots.canon[members] = members.take(group)
-    _choose_definitions(inputs, loaded, options, members, group, problems)
-    is_head = group == np.arange(len(members))
+    package = np.flatnonzero(lookable & (slots.block == BLOCK_DEF))
+    others = np.flatnonzero(lookable & (slots.block >= BLOCK_NONPKG_DEF))
+    names = _named(memory, slots, np.concatenate([package, others]).astype(np.int32))
+    possible = _possibly_named(names.key, len(package))
+    chosen = np.concatenate([possible, np.arange(len(package), len(names.slot))])
+    chosen = chosen.take(np.argsort(slots.order.take(names.slot.take(chosen))))
+    members = names.take(chosen)
+    group = groups(memory, *members[1:])
+    slots.canon[members.slot] = members.slot.take(group)
+    _choose_definitions(inputs, loaded, options, members.slot, group, problems)
+    is_head = group == np.arange(len(group))
     twins = np.flatnonzero(~is_head)
-    _spread_alignment(slots, members.take(twins), members.take(group.take(twins)))
-    shadowed = np.ones(len(slots.canon), np.bool_)
-    shadowed[members] = False
-    return np.concatenate([package.compress(shadowed.take(package)), members.compress(is_head)])
+    _spread_alignment(slots, members.slot.take(twins), members.slot.take(group.take(twins)))
+    alone = without(np.arange(len(package)), possible)
+    return NameIndex(memory, *names.take(np.concatenate([alone, chosen.compress(is_head)])))
 
 
-def _possibly_named(memory: Memory, slots: Slots, package: I4, others: I4) -> I4:
-    """Those package symbols whose key also occurs among the others: few."""
-    mask = np.uint64((1 << _FILTER_BITS) - 1)
+class _Names(NamedTuple):
+    """Slots with their names."""
+
+    slot: I4
+    key: U8
+    offset: I8
+    size: U4
+    version: U2
+
+    def take(self, rows: I8) -> _Names:
+        """These rows of all columns."""
+        return _Names(*(column.take(rows) for column in self))
+
+
+def _named(memory: Memory, slots: Slots, slot: I4) -> _Names:
+    names = (slots.name_offset.take(slot), slots.name_size.take(slot), slots.version.take(slot))
+    return _Names(slot, keys(memory, *names), *names)
+
+
+def _possibly_named(key: U8, count: int) -> I8:
+    """Those of the first `count` names whose key also occurs among the others: few."""
+    place = (key & np.uint64((1 << _FILTER_BITS) - 1)).view(np.int64)
     seen = np.zeros(1 << _FILTER_BITS, np.bool_)
-    key = keys(memory, slots.name_offset.take(others), slots.name_size.take(others))
-    seen[(key & mask).view(np.int64)] = True
-    key = keys(memory, slots.name_offset.take(package), slots.name_size.take(package))
-    return package.compress(seen.take((key & mask).view(np.int64)))
-
-
-def _verified(memory: Memory, names: tuple[I8, U4], version: U2) -> I4:
-    """Group by hash; by name where sizes, last bytes or ABIs say that different names collide."""
-    offset, size = names
-    group = first_equal(hashes(memory, offset, size, version))
-    key = keys(memory, offset, size)
-    same = key == key.take(group)
-    same &= (size == size.take(group)) & (version == version.take(group))
-    strangers: dict[tuple[bytes, int], int] = {}
-    for row in np.flatnonzero(~same).tolist():
-        name = memory.get(int(offset[row]), int(size[row]))
-        group[row] = strangers.setdefault((name, int(version[row])), row)
-    return group
+    seen[place[count:]] = True
+    return np.flatnonzero(seen.take(place[:count]))
 
 
 def _choose_definitions(
@@ -345,11 +354,6 @@ def _mismatch(found: list[bytes], sizes: list[int]) -> str:
     if found[0] != found[1]:
         return "same length but different contents"
     return f"different sizes: new size {sizes[0]} != old size {sizes[1]}"
-
-
-def _index(memory: Memory, slots: Slots, named: I4) -> NameIndex:
-    names = slots.name_offset.take(named), slots.name_size.take(named)
-    return NameIndex(memory, named, *names, slots.version.take(named))
 
 
 def _spread_flags(inputs: Inputs, loaded: Loaded, program: Program) -> None:
