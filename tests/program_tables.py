@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from object_records import Definition, put_blocks, with_blocks
 
+from pielink.arrays import paired
 from pielink.formats.goobj import PKG_SELF
 from pielink.golang import typedata
 from pielink.golang.release import RELEASES, Release
@@ -129,9 +130,8 @@ def _packages(first: np.ndarray, count: list[int]) -> PackageTable:
         firsts += [*special, *first[:-1].tolist()]
         counts += [count[row], 0, 0, 0, 0, 1, *count]
         starts.append(len(firsts))
-    return PackageTable(
-        np.array(starts, np.int64), np.array(firsts, np.int32), np.array(counts, np.uint32)
-    )
+    bounds = np.array(starts)
+    return PackageTable(paired(bounds[:-1], bounds[1:]), paired(np.array(firsts), np.array(counts)))
 
 
 def _slots(symbols: list[Sym], objects: list[int], order: list[int], memory: Memory) -> Slots:

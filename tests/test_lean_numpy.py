@@ -75,6 +75,30 @@ def test_thin_functions_give_what_those_of_numpy_give(function: str) -> None:
         assert (thin.dtype, thin.shape) == (whole.dtype, whole.shape)
 
 
+@pytest.mark.parametrize("function", [f.__name__ for f in lean_functions.METHODS])
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"axis": 0}, {"axis": 1, "keepdims": True}, {"where": np.array([True, False, True])}],
+)
+def test_thin_methods_give_what_those_of_numpy_give(function: str, how: dict[str, Any]) -> None:
+    from numpy._core import _methods
+
+    if "where" in how and function in ("_amax", "_amin"):
+        how = how | {"initial": 1}
+    for values in ([[3, 0, 2], [0, 0, 1]], [[True, False, True]], [[0, 0, 0]], [[4, 5, 6]]):
+        for table in (np.array(values), np.array(values, np.uint8)):
+            thin = getattr(lean_functions, function)(table, **how)
+            whole = getattr(_methods, function)(table, **how)
+            assert np.array_equal(thin, whole)
+            assert type(thin) is type(whole)
+            assert (thin.dtype, thin.shape) == (whole.dtype, whole.shape)
+
+
+def test_other_methods_are_numpys_own() -> None:
+    code = "print(np.arange(5).sum(), np.arange(5).mean(), np.arange(3).any(), np.ones(0).all())"
+    assert run(INSTALL + code) == "10 2.0 True True\n"
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     code = "print(hasattr(np, 'nosuch'), hasattr(np.lib, 'nosuch'), hasattr(np, '__nosuch__'))"
     assert run(INSTALL + code) == "False False False\n"
@@ -95,7 +119,7 @@ cli.owns_process = True
 status = cli.main(["link", *sys.argv[1:]])
 heavy = ["ast", "dataclasses", "hashlib", "inspect", "shutil", "subprocess", "typing"]
 heavy += ["numpy.linalg", "numpy.typing", "numpy._core.records", "numpy._core._internal"]
-heavy += ["enum", "numpy._core.numeric", "pathlib", "re"]
+heavy += ["contextlib", "enum", "numpy._core._methods", "numpy._core.numeric", "pathlib", "re"]
 if "hello" in sys.argv[-1]:
     heavy += ["json"]
 print(status, [name for name in heavy if type(sys.modules.get(name)).__name__ == "module"])

@@ -17,6 +17,7 @@ from pielink.hints import Any, TypeVar
 S = TypeVar("S", bound=np.generic)
 
 _FEW = 8  # values to look for one by one
+_LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 _SHIFTS = (37, 19, 29)  # of the hashes of `first_equal`
 
 
@@ -97,6 +98,19 @@ def _classes(ordered: NDArray[S], order: I8, new: Bool) -> tuple[NDArray[S], I8,
 def address_of(values: NDArray[Any]) -> int:
     """Return where the array's first element is in this process's memory."""
     return int(values.__array_interface__["data"][0])  # values.ctypes imports a lot
+
+
+def paired(low: NDArray[Any], high: NDArray[Any]) -> U8:
+    """Words of two numbers below 2**32, so that one look-up gets both; see `halves`."""
+    word = high.astype(np.uint64)
+    word <<= _HALF
+    word |= low.astype(np.uint64)
+    return word
+
+
+def halves(words: U8) -> tuple[I8, I8]:
+    """The lower and the upper halves of words."""
+    return (words & _LOW).view(np.int64), (words >> _HALF).view(np.int64)
 
 
 def joined(parts: Iterable[NDArray[Any]], dtype: DTypeLike) -> NDArray[Any]:

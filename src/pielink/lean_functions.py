@@ -15,12 +15,19 @@ from pielink.hints import Any
 _compiled: Any = import_module("numpy._core._multiarray_umath")
 array, asarray, empty = _compiled.array, _compiled.asarray, _compiled.empty
 concatenate, copyto, empty_like = _compiled.concatenate, _compiled.copyto, _compiled.empty_like
+count_nonzero, logical_or, logical_and = (
+    _compiled.count_nonzero,
+    _compiled.logical_or,
+    _compiled.logical_and,
+)
+add, maximum, minimum = _compiled.add, _compiled.maximum, _compiled.minimum
+truth = type(array([False])[0])  # numpy.bool
 COMPILED = (
     concatenate,
     copyto,
     empty_like,
     *(
-        *(_compiled.bincount, _compiled.count_nonzero, _compiled.lexsort),
+        *(_compiled.bincount, count_nonzero, _compiled.lexsort),
         *(_compiled.packbits, _compiled.where),
     ),
 )
@@ -103,6 +110,48 @@ def stack(arrays: Any, axis: int = 0) -> Any:
     return concatenate([part[(*place, None)] for part in parts], axis)
 
 
+def _any(
+    values: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = False,
+    *,
+    where: Any = True,
+) -> Any:
+    if axis is None and dtype is None and out is None and not keepdims and where is True:
+        return truth(count_nonzero(values) > 0)
+    return logical_or.reduce(values, axis, dtype or bool, out, keepdims, where=where)
+
+
+def _all(
+    values: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = False,
+    *,
+    where: Any = True,
+) -> Any:
+    if axis is None and dtype is None and out is None and not keepdims and where is True:
+        return truth(count_nonzero(values) == values.size)
+    return logical_and.reduce(values, axis, dtype or bool, out, keepdims, where=where)
+
+
+def _sum(values: Any, axis: Any = None, dtype: Any = None, *more: Any, **named: Any) -> Any:
+    return add.reduce(values, axis, dtype, *more, **named)
+
+
+def _amax(values: Any, axis: Any = None, *more: Any, **named: Any) -> Any:
+    return maximum.reduce(values, axis, None, *more, **named)
+
+
+def _amin(values: Any, axis: Any = None, *more: Any, **named: Any) -> Any:
+    return minimum.reduce(values, axis, None, *more, **named)
+
+
+# What numpy._core._methods has for methods of arrays that are not compiled.
+METHODS = (_any, _all, _sum, _amax, _amin)
 WRAPPERS = (
     *(flatnonzero, cumsum, cumprod, sum, argsort, sort, repeat, searchsorted, argmax, argmin),
     *(full, ones, zeros_like, ones_like, atleast_1d, stack),

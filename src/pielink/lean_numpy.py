@@ -27,6 +27,7 @@ _CORE = "numpy._core"
 _HOMES = ["numpy._core.multiarray", "numpy._core.umath", "numpy._core.numerictypes", _CORE]
 _AT_NEED = ("numpy._core.numeric", "numpy._core.shape_base")  # the first imports the second
 _ARRAYPRINT = "numpy._core.arrayprint"
+_METHODS = "numpy._core._methods"  # NumPy's compiled code asks for it at the first call of one
 # What their modules import but do not use until they are asked for something special.
 _UNUSED = ("ast", "datetime", "inspect", "pickle")
 # What is left to do for whole functions, in this order.
@@ -116,6 +117,8 @@ def _complete_core() -> None:
     for step in _rest:
         step()
     _rest.clear()
+    if type(methods := sys.modules.get(_METHODS)) is _Late:
+        _run(methods)
     if type(core := sys.modules[_CORE]) is _Package:
         _run(core)
 
@@ -219,6 +222,9 @@ def install() -> None:
         lean = import_module("pielink.lean_functions")
         for function in (*lean.COMPILED, *lean.WRAPPERS):
             setattr(numpy, function.__name__, function)
+        methods = _put(_METHODS, _Late)
+        for function in lean.METHODS:
+            setattr(methods, function.__name__, function)
         _put(_ARRAYPRINT, _Printing)
         _HOMES[-1:-1] = _AT_NEED
     except (AttributeError, ImportError, TypeError):  # another release, made of other parts

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from resource import RUSAGE_SELF, getrusage
 
 import numpy as np
@@ -87,10 +86,10 @@ class _Clock:
         self.timings: dict[str, float] = {}
         self.peak_memory: dict[str, int] = {}
 
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
+    def run(self, name: str, step: Callable[[], None]) -> None:
+        """Do a step of this pass."""
         start = time.perf_counter()
-        yield
+        step()
         self.timings[name] = self.timings.get(name, 0.0) + time.perf_counter() - start
         self.peak_memory[name] = getrusage(RUSAGE_SELF).ru_maxrss * RSS_UNIT
 
@@ -117,8 +116,7 @@ def link(options: LinkOptions) -> LinkResult:
         ("linkedit", work.describe),
         ("write", work.write),
     ):
-        with timed(name):
-            step()
+        timed.run(name, step)
     if not options.strip_dwarf:
         print("pielink: debug info (DWARF) is left out; -w says so too", file=sys.stderr)
     return LinkResult(

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pielink.arrays import halves
 from pielink.arraytypes import NDArray
 from pielink.errors import LinkError, Problem
 from pielink.golang.release import Release
 from pielink.names import NameIndex
 from pielink.record import record
 from pielink.records import Records
-from pielink.tables import I4, I8, U4, Bool, Memory, Objects, Slots
+from pielink.tables import I4, U4, U8, Bool, Memory, Objects, Slots
 
 # A package index p of a reference is looked up in row (p + SPECIAL_BIAS) & 0x7fffffff of its
 # object's part of the package table: the special indices (self, builtin, hashed, hashed64, none)
@@ -28,13 +29,13 @@ _NO_SYMBOL = "malformed object: a reference names no symbol; compile both packag
 class PackageTable:
     """Where the symbols of each package that an object refers to begin.
 
-    `start[o]` is the first row of object row o; `first` is the slot of symbol 0 of the package,
-    `count` how many symbols it has.
+    Both columns hold pairs (arrays.paired). `rows[o]`: the first row of object row o, and the one
+    behind its last. `symbols`, row by row: the slot of symbol 0 of the package, and how many
+    symbols it has.
     """
 
-    start: I8
-    first: I4
-    count: U4
+    rows: U8
+    symbols: U8
 
 
 @record
@@ -62,16 +63,17 @@ class Program:
         row = package.astype(np.int64)
         row += SPECIAL_BIAS
         row &= 0x7FFFFFFF
-        row += table.start.take(objects)
-        past_end = table.start[1:].take(objects) <= row
+        start, end = halves(table.rows.take(objects))
+        row += start
+        past_end = row >= end
         if past_end.any():
             self._bad_reference(objects, past_end, _NO_PACKAGE)
-        symbol = symbol.astype(np.uint32)
-        outside = symbol >= table.count.take(row)
+        slot, count = halves(table.symbols.take(row))
+        number = symbol.astype(np.int64)
+        outside = number >= count
         if outside.any():
             self._bad_reference(objects, outside, _NO_SYMBOL)
-        slot = table.first.take(row)
-        slot += symbol.view(np.int32)
+        slot += number
         found = self.slots.canon.take(slot)
         if not found.all() and (missing := (found == 0) & (slot != 0)).any():
             builtin = int(slot[missing][0]) - 1

@@ -14,14 +14,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pielink.arrays import ranges
+from pielink.arrays import halves, ranges
 from pielink.arraytypes import I4, I8, Bool, NDArray
 from pielink.blocks import windows
 from pielink.formats import goobj
 from pielink.hints import Any
 from pielink.tables import Memory, Objects, Slots
-
-_LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
 class Records:
@@ -47,9 +45,8 @@ class Records:
         at = self._index.take(owner)
         at += 4 * entry.astype(np.int64)
         at *= entry != 0  # zeros are there
-        pair = self._pairs[at]
-        start = (pair & _LOW).view(np.int64)
-        count = (pair >> _HALF).view(np.int64) - start
+        start, end = halves(self._pairs[at])
+        count = end - start
         start *= self._dtype.itemsize
         start += self._start.take(owner)
         return start, count

@@ -16,6 +16,7 @@ from pielink.arrays import (
     differences,
     first_equal,
     joined,
+    paired,
     row_classes,
     split,
     without,
@@ -114,7 +115,7 @@ def _package_table(inputs: Inputs, loaded: Loaded, problems: Problems) -> Packag
     rows[start[:-1, None] + np.arange(6)] = special
     imported = np.arange(len(owner)) + 6 * (owner + 1)
     rows[imported] = np.stack([base.take(target), definitions.take(target)], 1)
-    return PackageTable(start, rows[:, 0].astype(np.int32), rows[:, 1].astype(np.uint32))
+    return PackageTable(paired(start[:-1], start[1:]), paired(rows[:, 0], rows[:, 1]))
 
 
 def _imported(inputs: Inputs, loaded: Loaded, problems: Problems) -> tuple[I8, I8]:
