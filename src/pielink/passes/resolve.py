@@ -38,8 +38,9 @@ from pielink.program import (
     PackageTable,
     Program,
 )
-from pielink.record import NamedTuple, fields
+from pielink.record import fields, record
 from pielink.records import auxiliaries, contents, relocations
+from pielink.rows import take
 from pielink.tables import (
     BLOCK_DEF,
     BLOCK_HASHED,
@@ -199,34 +200,32 @@ def _merge_named(
     possible = _possibly_named(names.key, len(package))
     chosen = np.concatenate([possible, np.arange(len(package), len(names.slot))])
     chosen = chosen.take(np.argsort(slots.order.take(names.slot.take(chosen))))
-    members = names.take(chosen)
-    group = groups(memory, *members[1:])
+    members = take(names, chosen)
+    group = groups(memory, members.key, members.offset, members.size, members.version)
     slots.canon[members.slot] = members.slot.take(group)
     _choose_definitions(inputs, loaded, options, members.slot, group, problems)
     is_head = group == np.arange(len(group))
     twins = np.flatnonzero(~is_head)
     _spread_alignment(slots, members.slot.take(twins), members.slot.take(group.take(twins)))
     alone = without(np.arange(len(package)), possible)
-    return NameIndex(memory, *names.take(np.concatenate([alone, chosen.compress(is_head)])))
+    found = take(names, np.concatenate([alone, chosen.compress(is_head)]))
+    return NameIndex(memory, found.slot, found.key, found.offset, found.size, found.version)
 
 
-class _Names(NamedTuple):
-    """Slots with their names."""
+@record
+class _Names:
+    """Slots with their names: what groups and indices are made of."""
 
-    slot: I4
     key: U8
     offset: I8
     size: U4
     version: U2
-
-    def take(self, rows: I8) -> _Names:
-        """These rows of all columns."""
-        return _Names(*(column.take(rows) for column in self))
+    slot: I4
 
 
 def _named(memory: Memory, slots: Slots, slot: I4) -> _Names:
     names = (slots.name_offset.take(slot), slots.name_size.take(slot), slots.version.take(slot))
-    return _Names(slot, keys(memory, *names), *names)
+    return _Names(keys(memory, *names), *names, slot)
 
 
 def _possibly_named(key: U8, count: int) -> I8:
