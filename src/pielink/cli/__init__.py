@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 
+from pielink import lean_import
 from pielink.errors import PielinkError, UsageError
 from pielink.hints import NoReturn
 from pielink.version import __version__
@@ -60,6 +61,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"pielink: unknown command {args[0]!r}\n\n{usage()}", file=sys.stderr)
         return 2
     gc.disable()  # imports make many objects and no garbage
+    if owns_process:
+        lean_import.install()
     module = importlib.import_module(f"pielink.cli.{args[0]}")
     gc.enable()
     try:
