@@ -11,11 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pielink.record import IntEnum, StrEnum, fields, fresh, mutable, record, replace
+from pielink.record import IntEnum, Mutable, Record, StrEnum, fields, fresh, replace
 
 
-@record
-class Point:
+class Point(Record):
     """A point."""
 
     x: int
@@ -88,8 +87,7 @@ def test_replace_and_fields() -> None:
         replace(Point(1), x=-1)
 
 
-@mutable
-class Bag:
+class Bag(Mutable):
     name: str
     items: list[int] = fresh(factory=list)
 

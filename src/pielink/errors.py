@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 
-from pielink.record import record
+from pielink.record import Record
 
 
-@record
-class Problem:
+class Problem(Record):
     """One thing that is wrong: where (file, symbol; either may be empty) and why."""
 
     message: str

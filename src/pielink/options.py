@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from pielink.errors import UsageError
 from pielink.hints import Self
-from pielink.record import NamedTuple, StrEnum, record
+from pielink.record import NamedTuple, Record, StrEnum
 
 # Programs lie in the lower half of what user space has, so that they can slide.
 ADDRESS_LIMIT = 1 << 46
@@ -81,8 +81,7 @@ class Definition(NamedTuple):
         return cls(variable, value)
 
 
-@record
-class BuildConfig:
+class BuildConfig(Record):
     """What `go tool link` takes from the environment, not from its flags."""
 
     goarch: str = "amd64"  # GOARCH
@@ -107,8 +106,7 @@ class BuildConfig:
         )
 
 
-@record
-class LinkOptions:
+class LinkOptions(Record):
     """One link: `LinkOptions(main="main.a", output="hello", importcfg="importcfg.link")`.
 
     Defaults are those of `go tool link`, but for build_mode: here a PIE, there an exe.

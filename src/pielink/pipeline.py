@@ -44,7 +44,7 @@ from pielink.passes.resolve import resolve
 from pielink.passes.roots import entry_symbol, exported, extra_roots
 from pielink.passes.stubs import set_lazy_offsets, with_binder
 from pielink.passes.write import write
-from pielink.record import fresh, record
+from pielink.record import Record, fresh
 from pielink.rows import concatenate, with_columns
 from pielink.tables import I4, Bool, Fixups, Imports, Kind, Layout, Relocs, Symbols
 from pielink.together import together
@@ -57,8 +57,7 @@ LARGE = 200_000  # relocations of a program whose passes are worth a second thre
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
-@record
-class LinkResult:
+class LinkResult(Record):
     """What a link did: the output, the final tables, and how long each pass took."""
 
     output_path: str

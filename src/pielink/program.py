@@ -11,7 +11,7 @@ from pielink.arraytypes import NDArray
 from pielink.errors import LinkError, Problem
 from pielink.golang.release import Release
 from pielink.names import NameIndex
-from pielink.record import record
+from pielink.record import Record
 from pielink.records import Records
 from pielink.tables import I4, U4, U8, Bool, Memory, Objects, Slots
 
@@ -25,8 +25,7 @@ _NO_PACKAGE = "malformed object: a reference names no package; compile the packa
 _NO_SYMBOL = "malformed object: a reference names no symbol; compile both packages anew"
 
 
-@record
-class PackageTable:
+class PackageTable(Record):
     """Where the symbols of each package that an object refers to begin.
 
     Both columns hold pairs (arrays.paired). `rows[o]`: the first row of object row o, and the one
@@ -38,8 +37,7 @@ class PackageTable:
     symbols: U8
 
 
-@record
-class Program:
+class Program(Record):
     """The whole input, immutable from here on."""
 
     memory: Memory

@@ -29,38 +29,30 @@ def fresh(*, factory: Callable[[], T]) -> T:
     return default  # type: ignore[no-any-return]
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(fresh,))
-def record(cls: type[T]) -> type[T]:
-    """Make a class of annotated fields an immutable record.
+class _RecordType(type):
+    """Makes classes of annotated fields records.
 
     The class gets __slots__, __init__ (by position or keyword; it calls __post_init__ if there is
-    one), ==, hash, repr and pickling over all fields. Setting a field raises AttributeError. A
-    record class has no base but object. Defaults must be immutable, or made by `fresh`.
+    one), ==, repr and pickling over all fields. A record class has no base but object. Defaults
+    must be immutable, or made by `fresh`.
     """
-    return _made(cls, {"__setattr__": _refuse, "__delattr__": _refuse, "__hash__": _hash})
 
+    _more: dict[str, Any]
 
-@dataclass_transform(field_specifiers=(fresh,))
-def mutable(cls: type[T]) -> type[T]:
-    """Make a class of annotated fields a record whose fields can be set; it has no hash."""
-    return _made(cls, {"__hash__": None})
-
-
-def _made(cls: type[T], more: dict[str, Any]) -> type[T]:
-    names = tuple(getattr(cls, "__annotations__", ()))
-    own = dict(vars(cls))
-    defaults = {name: own.pop(name) for name in names if name in own}
-    for name in ("__dict__", "__weakref__"):
-        own.pop(name, None)
-    methods = {
-        "__init__": _initializer(cls.__name__, names, defaults, "__post_init__" in own),
-        "__eq__": _equal,
-        "__repr__": _repr,
-        "__reduce__": _reduce,
-        "__match_args__": names,
-    }
-    made: Any = type(cls.__name__, (object,), methods | more | own | {"__slots__": names})
-    return made  # type: ignore[no-any-return]
+    def __new__(mcs, title: str, bases: tuple[type, ...], own: dict[str, Any]) -> Any:
+        if not bases:
+            return super().__new__(mcs, title, bases, own)
+        names = tuple(own.get("__annotations__", ()))
+        defaults = {name: own.pop(name) for name in names if name in own}
+        methods = {
+            "__init__": _initializer(title, names, defaults, "__post_init__" in own),
+            "__eq__": _equal,
+            "__repr__": _repr,
+            "__reduce__": _reduce,
+            "__match_args__": names,
+        }
+        more: Any = bases[0]
+        return type(title, (), methods | more._more | own | {"__slots__": names})
 
 
 def _initializer(
@@ -251,7 +243,22 @@ if TYPE_CHECKING:
     from enum import IntEnum as IntEnum
     from enum import StrEnum as StrEnum
     from typing import NamedTuple as NamedTuple
+
+    @dataclass_transform(frozen_default=True, field_specifiers=(fresh,))
+    class Record:
+        """The base of records that are immutable and have a hash.
+
+        Setting a field raises AttributeError.
+        """
+
+    @dataclass_transform(field_specifiers=(fresh,))
+    class Mutable:
+        """The base of records whose fields can be set; they have no hash."""
+
 else:
+    _frozen = {"__setattr__": _refuse, "__delattr__": _refuse, "__hash__": _hash}
+    Record = _RecordType("Record", (), {"_more": _frozen})
+    Mutable = _RecordType("Mutable", (), {"_more": {"__hash__": None}})
     NamedTuple = _TupleType("NamedTuple", (), {})
     _methods = {"__repr__": _member_repr, "__reduce__": _member_reduce}
     IntEnum = _MemberType("IntEnum", (int,), _methods | {"__str__": int.__repr__})

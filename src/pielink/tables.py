@@ -27,7 +27,7 @@ from pielink.arraytypes import U2 as U2
 from pielink.arraytypes import U4 as U4
 from pielink.arraytypes import U8 as U8
 from pielink.arraytypes import Bool as Bool
-from pielink.record import IntEnum, record
+from pielink.record import IntEnum, Record
 
 ABI0, ABI_INTERNAL, STATIC = 0, 1, 0xFFFF  # Symbols.version; STATIC names are never looked up
 NO_TARGET, UNREACHED = 0, -1  # Relocs.target
@@ -171,8 +171,7 @@ class Memory:
         return self.bytes[offset : offset + size].tobytes()
 
 
-@record
-class Objects:
+class Objects(Record):
     """One row per Go object, in load order; row 0 stands for the linker itself."""
 
     base: I8  # offset in Memory of the object's header (its magic)
@@ -189,8 +188,7 @@ class Objects:
         return row
 
 
-@record
-class Slots:
+class Slots(Record):
     """One row per symbol entry of every Go object; row 0 is none.
 
     Slots of one object are contiguous, block after block. `canon[s]` is the slot that stands for
@@ -222,8 +220,7 @@ class Slots:
         return found
 
 
-@record
-class Symbols:
+class Symbols(Record):
     """One row per live symbol; row 0 is none. Rows ascend in Go's order of numbering."""
 
     slot: I4  # row in Slots; 0: made by the linker
@@ -248,8 +245,7 @@ class Symbols:
         return len(self.slot)
 
 
-@record
-class Relocs:
+class Relocs(Record):
     """Relocations of live symbols. Markers (size 0) are gone, except CALLIND."""
 
     owner: I4  # row in Symbols
@@ -264,8 +260,7 @@ class Relocs:
         return len(self.owner)
 
 
-@record
-class Auxes:
+class Auxes(Record):
     """Auxiliary symbols of live functions (GOTYPE and DWARF entries are left out)."""
 
     owner: I4  # row in Symbols
@@ -273,8 +268,7 @@ class Auxes:
     target: I4  # row in Symbols; 0: an empty entry, which still counts (funcdata)
 
 
-@record
-class Segments:
+class Segments(Record):
     """The segments of the image, in file order, as LC_SEGMENT_64 has them."""
 
     name: list[str]
@@ -287,8 +281,7 @@ class Segments:
     flags: U4
 
 
-@record
-class Sections:
+class Sections(Record):
     """The sections, in the order of their ordinals (row 0 is section 1 of nlist's n_sect)."""
 
     segment: I4  # row in Segments
@@ -302,8 +295,7 @@ class Sections:
     reserved2: U4  # size of a stub
 
 
-@record
-class Layout:
+class Layout(Record):
     """Where everything is. Addresses are unslid."""
 
     segments: Segments
@@ -312,8 +304,7 @@ class Layout:
     section: U1  # ordinal (1-based) of each row of Symbols; 0 if it is not in the image
 
 
-@record
-class Fixups:
+class Fixups(Record):
     """Words that dyld must change: rebase rows and bind rows, sorted by address."""
 
     rebase_address: I8
@@ -325,8 +316,7 @@ class Fixups:
     weak_addend: I8
 
 
-@record
-class Imports:
+class Imports(Record):
     """What comes from dylibs: one row per symbol of kind DYNIMPORT."""
 
     symbol: I4  # row in Symbols, ascending

@@ -21,7 +21,7 @@ from pielink.dyld.bind_writer import MAX_IMMEDIATE, single_cost
 from pielink.dyld.columns import POINTER_SIZE, Rows
 from pielink.dyld.plan import Costs
 from pielink.dyld.ragged import ranges
-from pielink.record import NamedTuple, record
+from pielink.record import NamedTuple, Record
 
 SHORTEST_UP_TO = 20  # groups of rows: chains are built from all ends at once
 WIDTH = 3000  # chains kept while building
@@ -53,8 +53,7 @@ def good_orders(rows: Rows) -> list[I8]:
     return orders
 
 
-@record
-class _Groups:
+class _Groups(Record):
     """Groups of rows that agree in all but location. Columns (n,), int64 but for the costs, int8.
 
     symbol: the row that holds the symbol's first location, so the same for all of a symbol.

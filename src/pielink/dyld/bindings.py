@@ -46,7 +46,7 @@ from pielink.dyld.stream import (
 )
 from pielink.dyld.strings import split
 from pielink.formats import macho
-from pielink.record import record
+from pielink.record import Record
 
 FORMS = {
     macho.BIND_OPCODE_DONE: Form("BIND_OPCODE_DONE", immediate=False),
@@ -85,8 +85,7 @@ FORMS = {
 _GRAMMAR = grammar(FORMS)
 
 
-@record
-class State:
+class State(Record):
     """What dyld's machine holds at each opcode of a stream, all (n,).
 
     count and stride: locations that the opcode binds, and bytes from one to the next; start: the

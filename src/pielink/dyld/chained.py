@@ -52,7 +52,7 @@ from pielink.dyld.columns import (
 from pielink.dyld.errors import DyldInfoError
 from pielink.dyld.strings import join
 from pielink.formats import macho
-from pielink.record import record
+from pielink.record import Record
 
 __all__ = ["AUTH", "IMPORT", "SEGMENT", "Chained", "Chains", "decode", "encode"]
 
@@ -68,8 +68,7 @@ MAX_PAGES = 0xFFFF
 HEADER_SIZE = 32  # of dyld_chained_fixups_header, up to the next multiple of 8
 
 
-@record
-class Chained:
+class Chained(Record):
     """What `encode` gives: the payload, and the words to store in the image.
 
     segment (n,) uint8, offset (n,) uint64: where each word goes, ascending; word: (n,) uint64.

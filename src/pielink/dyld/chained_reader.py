@@ -22,7 +22,7 @@ from pielink.dyld.stream import fail
 from pielink.dyld.strings import split
 from pielink.formats import macho
 from pielink.hints import Any
-from pielink.record import record
+from pielink.record import Record
 
 # Where a segment is: its address without slide, and bytes in memory.
 SEGMENT = np.dtype([("address", "<u8"), ("size", "<u8")])
@@ -36,8 +36,7 @@ AUTH = np.dtype([("auth", "?"), ("key", "u1"), ("address_diversity", "?"), ("div
 IMPORT = np.dtype([("ordinal", "<i4"), ("weak", "?"), ("name", "<u4"), ("addend", "<i8")])
 
 
-@record
-class PointerFormat:
+class PointerFormat(Record):
     """What tells the pointer formats apart. stride: bytes that a unit of `next` counts."""
 
     name: str
@@ -77,8 +76,7 @@ NEXT_SHIFT = 51  # where `next` starts in the words of all formats
 SPECIAL_ORDINALS = 15  # the largest values of the field stand for -15..-1
 
 
-@record
-class Chains:
+class Chains(Record):
     """Decoded chained fixups.
 
     rebases: (n,) REBASE by location; targets: (n,) uint64, the address without slide that each
@@ -100,8 +98,7 @@ class Chains:
     imports_format: int
 
 
-@record
-class _Starts:
+class _Starts(Record):
     """Where chains start: (n,) columns. blame: payload offset of the page's entry."""
 
     segment: I8
@@ -110,8 +107,7 @@ class _Starts:
     blame: I8
 
 
-@record
-class _Links:
+class _Links(Record):
     """Words of chains: (n,) columns. blame: as in _Starts."""
 
     segment: I8
@@ -315,8 +311,7 @@ def _by_location(found: list[_Links]) -> _Links:
     return _Links(*(column[order] for column in joined))
 
 
-@record
-class _Parts:
+class _Parts(Record):
     """The fields of words: (n,) columns. target: an address without slide; index: of the import."""
 
     bind: Bool

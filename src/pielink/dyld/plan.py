@@ -29,7 +29,7 @@ from pielink.arrays import append
 from pielink.arraytypes import I1, I8, Bool, NDArray
 from pielink.dyld.ragged import ranges
 from pielink.hints import Any
-from pielink.record import record
+from pielink.record import Record
 
 Ints = NDArray[np.signedinteger[Any]]
 Costs = I1
@@ -38,8 +38,7 @@ NEVER = 60  # more than any way to cover a run; fits int8 when two are added
 SHORT = 10  # so many singles never cost less than a repeat
 
 
-@record
-class CostModel:
+class CostModel(Record):
     """What the forms of one opcode family cost, in bytes, vectorised over (n,) columns.
 
     single(gap): one location and a gap. repeat(count, gap): count >= 1 locations with this gap
@@ -51,8 +50,7 @@ class CostModel:
     residual: Callable[[Ints], Costs]
 
 
-@record
-class Plan:
+class Plan(Record):
     """The opcodes chosen, in order: (n,) columns.
 
     first: index of the first location covered; count: how many; gap: bytes skipped after each;
@@ -65,8 +63,7 @@ class Plan:
     residual: Ints
 
 
-@record
-class _Runs:
+class _Runs(Record):
     first: I8
     length: Ints
     gap: Ints

@@ -21,7 +21,7 @@ from pielink.arrays import append, differences
 from pielink.arraytypes import I8, U1, U8, Bool
 from pielink.dyld import leb128
 from pielink.dyld.errors import DyldInfoError
-from pielink.record import NamedTuple, record
+from pielink.record import NamedTuple, Record
 
 # What follows an opcode's byte; also the state of the walk in front of a byte.
 NOTHING, ONE_LEB, TWO_LEBS, STRING = range(4)
@@ -51,8 +51,7 @@ class Opcode(NamedTuple):
     text: str
 
 
-@record
-class Stream:
+class Stream(Record):
     """The opcodes of a stream in stream order, DONE included where it ends the stream.
 
     offset: of the opcode's byte; opcode: its high nibble, still in place (0x00..0xF0); immediate:
@@ -76,8 +75,7 @@ def fail(message: str, offset: int | np.integer | None = None) -> DyldInfoError:
     return DyldInfoError(message, offset=None if offset is None else int(offset))
 
 
-@record
-class Grammar:
+class Grammar(Record):
     """What follows each of the 256 bytes if it is an opcode: both (256,).
 
     operands: NOTHING .. STRING; signed: whether the number is an SLEB.

@@ -19,7 +19,7 @@ from pielink.arraytypes import I1, I8, U2, Bool
 from pielink.dyld import leb128
 from pielink.dyld.columns import POINTER_SIZE
 from pielink.dyld.ragged import ranges
-from pielink.record import record
+from pielink.record import Record
 
 LONGEST_PERIOD = 16
 MARGIN = 2  # bytes that a stretch must save by the estimate
@@ -28,8 +28,7 @@ _MODULUS = 251
 _LEAST_PASS, _LEAST_BACK = 3, 2  # bytes of a pass, and to take the address back to the next one
 
 
-@record
-class _Stretches:
+class _Stretches(Record):
     """(n,) columns. first: index of the first location; count: of locations."""
 
     first: I8

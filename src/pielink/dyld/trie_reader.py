@@ -18,7 +18,7 @@ from pielink.arraytypes import I8, U8, Bool
 from pielink.dyld import leb128
 from pielink.dyld.errors import DyldInfoError
 from pielink.dyld.ragged import ranges
-from pielink.record import record
+from pielink.record import Record
 
 MAX_DEPTH = 1 << 14
 MAX_GROWTH = 64
@@ -65,8 +65,7 @@ def _next(mask: Bool) -> I8:
     return np.minimum.accumulate(places[::-1])[::-1]
 
 
-@record
-class Nodes:
+class Nodes(Record):
     """All nodes, level by level, the root first: (n,) int64 columns.
 
     parent: row, 0 at the root; edge_at, edge_size: the bytes that lead here; export_at,
@@ -105,8 +104,7 @@ def read(trie: Bytes) -> Nodes:
     return Nodes(*(np.concatenate(column) for column in zip(*levels, strict=True)))
 
 
-@record
-class _Level:
+class _Level(Record):
     at: I8
     parent: I8
     edge_at: I8

@@ -25,13 +25,12 @@ from pielink.dyld import leb128
 from pielink.dyld.ragged import ranges
 from pielink.dyld.strings import join
 from pielink.dyld.writer import Opcodes
-from pielink.record import record
+from pielink.record import Record
 
 STRIDE = 32  # bytes compared at a time
 
 
-@record
-class Names:
+class Names(Record):
     """Sorted names: all bytes with a NUL behind each name, where each starts, how long it is.
 
     lcp: bytes in common with the name before, (n,), 0 for the first.
@@ -80,8 +79,7 @@ def _common(raw: U1, start: I8, length: I8) -> I8:
     return common
 
 
-@record
-class _Nodes:
+class _Nodes(Record):
     """Nodes in preorder, (n,) int64 columns, the root first.
 
     start: first name below; depth: bytes in front of it; parent: row of the parent, -1 at the

@@ -11,14 +11,13 @@ from pielink.dyld import leb128
 from pielink.dyld.ragged import ranges
 from pielink.dyld.strings import join
 from pielink.hints import Any
-from pielink.record import record
+from pielink.record import Record
 
 Sizes = NDArray[np.signedinteger[Any]]
 Integers = NDArray[np.integer[Any]]
 
 
-@record
-class Opcodes:
+class Opcodes(Record):
     """n opcodes: the byte, up to two LEB operands with their sizes (0: absent), and a string.
 
     An operand of size 1 below 0x80 is written as it is, so it can also be a second opcode's byte.

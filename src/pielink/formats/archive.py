@@ -21,7 +21,7 @@ from pielink.arraytypes import NDArray
 from pielink.errors import FormatError
 from pielink.formats.bounds import Bytes, as_bytes, c_strings, check_range, records
 from pielink.hints import Any
-from pielink.record import NamedTuple, record
+from pielink.record import NamedTuple, Record
 
 MAGIC = b"!<arch>\n"
 THIN_MAGIC = b"!<thin>\n"
@@ -45,8 +45,7 @@ class Member(NamedTuple):
     size: int
 
 
-@record
-class Archive:
+class Archive(Record):
     """`members` in file order, without the index and the table of long names.
 
     `index` maps each symbol name to rows of `members` that define it, in index order; None when

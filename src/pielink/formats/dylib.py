@@ -20,14 +20,13 @@ from pielink.formats import loadcommands, macho
 from pielink.formats.bounds import Bytes, as_bytes, c_strings, check_range, records
 from pielink.formats.loadcommands import LoadCommand, command, command_string, cpu_name, only
 from pielink.hints import Any
-from pielink.record import record
+from pielink.record import Record
 
 DEFAULT_VERSION = 0x10000  # 1.0.0
 DIRECTIVE = b"$ld$"  # how names begin that are for linkers alone
 
 
-@record
-class Library:
+class Library(Record):
     """One dynamic library.
 
     `name` is how messages call the file; `exports` maps symbol names to EXPORT_SYMBOL_FLAGS_*

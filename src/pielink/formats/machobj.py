@@ -24,7 +24,7 @@ from pielink.formats import loadcommands, macho
 from pielink.formats.bounds import Bytes, Rows, as_bytes, check_range, records
 from pielink.formats.loadcommands import LoadCommand, command, cpu_name, linkedit_rows, only
 from pielink.hints import Any
-from pielink.record import NamedTuple, record
+from pielink.record import NamedTuple, Record
 
 SYMBOL = np.dtype(
     [
@@ -57,8 +57,7 @@ MAX_ADDRESS = 1 << 40  # objects count from 0
 MAX_FILE_SIZE = 1 << 32  # offsets in the format have 32 bits
 
 
-@record
-class MachObject:
+class MachObject(Record):
     """One object file.
 
     `data` is the whole file (uint8); `sections` SECTION_64 rows; `symbols` SYMBOL rows in file

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pielink.errors import PielinkError
-from pielink.record import record
+from pielink.record import Record
 
 TARGET = "x86_64-macos"
 # What a compiler must be able to do: find the C library's headers for the target, and compile.
@@ -23,8 +23,7 @@ PROBE = "#include <stdlib.h>\nint probe(void) { return EXIT_FAILURE; }\n"
 PROBE_SECONDS = 120
 
 
-@record
-class Compiler:
+class Compiler(Record):
     """The commands for C and for C++, as words."""
 
     cc: tuple[str, ...]

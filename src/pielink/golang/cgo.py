@@ -17,7 +17,7 @@ import numpy as np
 
 from pielink.errors import Problems
 from pielink.program import Program
-from pielink.record import NamedTuple, fresh, mutable, record
+from pielink.record import Mutable, NamedTuple, Record, fresh
 from pielink.tables import ABI0, ABI_INTERNAL, BLOCK_NONPKG_REF, Kind
 
 _ABIS = {"ABI0": ABI0, "ABIInternal": ABI_INTERNAL}
@@ -40,24 +40,21 @@ class Directive(NamedTuple):
     words: list[str]
 
 
-@record
-class Import:
+class Import(Record):
     """A symbol that a dylib defines; `library` may be empty: look everywhere."""
 
     name: str  # without the leading underscore
     library: str
 
 
-@mutable
-class Export:
+class Export(Mutable):
     """A Go symbol that others see; without `dynamic` only host objects do."""
 
     name: str  # without the leading underscore
     dynamic: bool = False
 
 
-@mutable
-class Cgo:
+class Cgo(Mutable):
     """All directives, by slot."""
 
     imports: dict[int, Import] = fresh(factory=dict)

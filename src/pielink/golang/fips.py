@@ -22,7 +22,7 @@ import numpy as np
 from pielink.digest import hmac_sha256
 from pielink.errors import LinkError, Problem
 from pielink.hints import TYPE_CHECKING
-from pielink.record import record
+from pielink.record import Record
 from pielink.rows import NewReloc
 from pielink.tables import U1, Kind, Layout
 
@@ -44,8 +44,7 @@ _MAGIC, _SUM_SIZE = b"\xff Go fipsinfo \xff\x00", 32
 _FIRST_LINE = b"go fips object v1\n"
 
 
-@record
-class FipsRows:
+class FipsRows(Record):
     """Rows of go:fipsinfo and of the markers, in the order of MARKERS."""
 
     info: int

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from pielink.hints import TYPE_CHECKING, Any
 from pielink.options import BindTime, Definition, DyldInfoFormat, Version
-from pielink.record import IntEnum, record
+from pielink.record import IntEnum, Record
 
 if TYPE_CHECKING:
     from enum import Enum
@@ -102,8 +102,7 @@ class Fate(IntEnum):
     REFUSED = 2
 
 
-@record
-class Flag:
+class Flag(Record):
     """One flag. `text` says what it does, or why it has no meaning, or why it is refused.
 
     `read` makes the value of its text and raises ValueError or UsageError. A refused flag is let

@@ -20,7 +20,7 @@ from pielink.golang.link_mode import (
 )
 from pielink.hints import Any
 from pielink.options import BuildConfig, BuildMode, LinkOptions
-from pielink.record import fresh, mutable
+from pielink.record import Mutable, fresh
 
 # Response files may name response files; a cycle ends in an error at this depth.
 RESPONSE_DEPTH = 16
@@ -37,8 +37,7 @@ _RESPONSE_ITEM = (
 _FATES = {Fate.NO_MEANING: "accepted, no meaning here", Fate.REFUSED: "refused"}
 
 
-@mutable
-class ParsedFlags:
+class ParsedFlags(Mutable):
     """The values given on a command line, by flag name, and the words after the flags."""
 
     values: dict[str, Any] = fresh(factory=dict)

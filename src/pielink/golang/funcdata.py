@@ -24,7 +24,7 @@ from pielink.formats.goobj import OBJ_FROM_ASSEMBLY
 from pielink.golang.funcinfo import Functions, file_and_name, ids_and_lines
 from pielink.golang.sequence import alignment, first_seen, round_up, starts
 from pielink.hints import TYPE_CHECKING
-from pielink.record import record
+from pielink.record import Record
 from pielink.rows import take
 from pielink.tables import I4, I8, U1, U4, UNREACHED, Bool, Reloc, Relocs, Symbols
 
@@ -36,8 +36,7 @@ NO_FUNCDATA = 0xFFFFFFFF
 TREE_NODE, TREE_ALIGN = 16, 4
 
 
-@record
-class FuncData:
+class FuncData(Record):
     """go:func.*, and what functions say about it."""
 
     content: U1

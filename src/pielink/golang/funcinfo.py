@@ -21,7 +21,7 @@ from pielink.arrays import ranges
 from pielink.blocks import windows
 from pielink.golang.typedata import malformed
 from pielink.hints import TYPE_CHECKING
-from pielink.record import record
+from pielink.record import Record
 from pielink.tables import I4, I8, U1, U4, Aux, Auxes, Bool, Symbols
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ INLINED_SIZE = 24
 SMALLEST = FILES_OFFSET + 4 + 4
 
 
-@record
-class Entries:
+class Entries(Record):
     """Many values per function: `owner` ascends and indexes functions, `value` is the rest."""
 
     owner: I4
@@ -49,8 +48,7 @@ class Entries:
         return np.bincount(self.owner, minlength=functions)
 
 
-@record
-class InlinedCalls:
+class InlinedCalls(Record):
     """The nodes of all inline trees: `owner` ascends and indexes functions."""
 
     owner: I4
@@ -59,8 +57,7 @@ class InlinedCalls:
     parent_pc: U4
 
 
-@record
-class Functions:
+class Functions(Record):
     """One row per text symbol, in address order."""
 
     row: I4  # in Symbols

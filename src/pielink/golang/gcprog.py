@@ -37,7 +37,7 @@ from pielink.golang import typedata
 from pielink.golang.funcinfo import file_and_name
 from pielink.golang.sequence import starts
 from pielink.hints import TYPE_CHECKING
-from pielink.record import fresh, record
+from pielink.record import Record, fresh
 from pielink.tables import I4, I8, U1, Aux, Symbols
 
 if TYPE_CHECKING:
@@ -89,8 +89,7 @@ def _types(program: Program, symbols: Symbols, rows: I4) -> I4:
     return types
 
 
-@record
-class _Types:
+class _Types(Record):
     """The different types of one level, and the symbols that they refer to; columns (n,)."""
 
     slot: I4
@@ -104,8 +103,7 @@ class _Types:
     place: I8  # of the reference to the first of them, in the descriptor
 
 
-@record
-class _Walk:
+class _Walk(Record):
     """Takes variables apart; collects pointers and repetitions, as words from a section's start."""
 
     program: Program

@@ -22,7 +22,7 @@ import numpy as np
 from pielink.arrays import distinct
 from pielink.errors import LinkError, Problem
 from pielink.program import Program
-from pielink.record import record
+from pielink.record import Record
 from pielink.rows import NewReloc, NewSymbol
 from pielink.tables import I4, Kind
 
@@ -30,8 +30,7 @@ STATE_SIZE, POINTER_SIZE = 8, 8
 MAIN_LIST, RUNTIME_LIST = "go:main.inittasks", "go:runtime.inittasks"
 
 
-@record
-class InitTasks:
+class InitTasks(Record):
     """Slots of the records to run, in order; `runtime_slice` is runtime.runtime_inittasks or 0."""
 
     main: I4

@@ -11,14 +11,13 @@ from collections.abc import Callable
 
 from pielink.errors import LinkError, Problem
 from pielink.options import BuildConfig
-from pielink.record import record
+from pielink.record import Record
 
 KNOWN_BUILD_MODES = ("exe", "pie", "c-archive", "c-shared", "shared", "plugin")
 KNOWN_LINK_MODES = ("auto", "internal", "external")
 
 
-@record
-class Request:
+class Request(Record):
     """What the flags and the environment say about the kind of link."""
 
     build_mode: str
@@ -27,8 +26,7 @@ class Request:
     config: BuildConfig
 
 
-@record
-class Rule:
+class Rule(Record):
     """A row of the decision: where `holds`, the link is refused with `reason` and `remedy`."""
 
     case: str

@@ -25,7 +25,7 @@ from pielink.formats import goobj
 from pielink.golang.funcinfo import Functions
 from pielink.golang.sequence import first_seen, interleave, starts
 from pielink.hints import TYPE_CHECKING
-from pielink.record import record
+from pielink.record import Record
 from pielink.tables import I4, I8, U4
 
 if TYPE_CHECKING:
@@ -37,8 +37,7 @@ _GOROOT = b"$GOROOT"
 _OLD_PREFIX = b"gofile.."
 
 
-@record
-class FileTables:
+class FileTables(Record):
     """Contents of cutab and filetab, the number of names, and cutab's entry of each function."""
 
     cutab: U4

@@ -41,7 +41,7 @@ from pielink.golang.funcinfo import Functions, read_functions
 from pielink.golang.pcfiles import FileTables, file_tables
 from pielink.golang.sequence import first_seen, interleave, round_up, starts
 from pielink.hints import TYPE_CHECKING
-from pielink.record import record
+from pielink.record import Record
 from pielink.rows import NewSymbol
 from pielink.tables import ABI_INTERNAL, I4, I8, U1, U4, Auxes, Kind, Reloc, Relocs, Symbols
 from pielink.together import together
@@ -56,8 +56,7 @@ RECORD_WORDS = 11
 INLINE_PCDATA = 2  # the number of the pcdata that leads into the inline tree
 
 
-@record
-class PclnTables:
+class PclnTables(Record):
     """The symbols of __gopclntab, in the order of creation, which is that of layout.
 
     `funcdata` are rows of Symbols that live on inside go:func.*: they must not be laid out on
@@ -178,8 +177,7 @@ def _deferreturn(program: Program, symbols: Symbols, relocs: Relocs, functions: 
     return found
 
 
-@record
-class _Records:
+class _Records(Record):
     """The parts that the records in functab are made of."""
 
     functions: Functions

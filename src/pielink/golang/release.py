@@ -10,13 +10,12 @@ from __future__ import annotations
 import os
 from functools import cache
 
-from pielink.record import record
+from pielink.record import Record
 
 DATA = os.path.join(os.path.dirname(__file__), "data")
 
 
-@record
-class Release:
+class Release(Record):
     """One Go release, "1.27" for every go1.27.x."""
 
     name: str

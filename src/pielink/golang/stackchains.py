@@ -14,7 +14,7 @@ import numpy as np
 
 from pielink.errors import Problem
 from pielink.golang.stackgraph import CALL_SIZE, INDIRECT, StackGraph
-from pielink.record import record
+from pielink.record import Record
 from pielink.tables import I4, STATIC, Memory, Symbols
 
 INFINITE = 2**15 - 1  # the depth of a circle, and the most that a depth is taken to be
@@ -23,8 +23,7 @@ STATIC_VERSION = 9  # Go shows a static symbol with a version: this plus the row
 MOST_STEPS = 200_000  # calls to follow from one function when chains are listed
 
 
-@record
-class Edge:
+class Edge(Record):
     """Stack use of a function up to a call, or, if the callee is LEAF, at its deepest."""
 
     growth: int  # bytes

@@ -24,7 +24,7 @@ from pielink.arrays import (
     ranges,
 )
 from pielink.errors import FormatError
-from pielink.record import record
+from pielink.record import Record
 from pielink.tables import (
     FLAG_NOSPLIT,
     I4,
@@ -43,8 +43,7 @@ CALL_SIZE = 8  # the return address
 INDIRECT = -1  # the callee of an indirect call
 
 
-@record
-class StackGraph:
+class StackGraph(Record):
     """What each function does to the stack; edges are grouped by caller, in code order."""
 
     nosplit: Bool  # of each row of Symbols: counts by its edges
@@ -88,8 +87,7 @@ def stack_graph(
     return StackGraph(nosplit, splittable, own, functions[owner], callee, growth, morestack)
 
 
-@record
-class _PcspSpans:
+class _PcspSpans(Record):
     """Spans of code with one stack depth, for several tables; sorted by (table, end)."""
 
     key: I8  # table << 32 | end of the span

@@ -21,7 +21,7 @@ from pielink.errors import FormatError
 from pielink.hints import Any
 from pielink.native import atoms as atoms_pass
 from pielink.native.tables import NONE, Atoms, Host, RelocKind, Relocs
-from pielink.record import fields, record
+from pielink.record import Record, fields
 from pielink.tables import I4, I8, Bool
 
 ID_FIELD, BODY = 4, 8  # offsets in a record
@@ -30,8 +30,7 @@ POINTER_SIZES = {0x0: 8, 0x3: 4, 0x4: 8, 0xB: 4, 0xC: 8}  # by the format in the
 OMIT = 0xFF
 
 
-@record
-class Frames:
+class Frames(Record):
     """One row per FDE: the function that it describes, and the LSDA (NONE: has none)."""
 
     fde: I4  # row in Atoms
@@ -42,8 +41,7 @@ class Frames:
     lsda_offset: I8
 
 
-@record
-class _Layout:
+class _Layout(Record):
     """What a CIE says of its FDEs: sizes of pointers in bytes, 0 for those they lack."""
 
     pointer: int

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pielink.errors import UsageError
-from pielink.record import IntEnum, NamedTuple, StrEnum, fresh, mutable
+from pielink.record import IntEnum, Mutable, NamedTuple, StrEnum, fresh
 
 
 class Kind(StrEnum):
@@ -34,8 +34,7 @@ class Input(NamedTuple):
     weak: bool = False
 
 
-@mutable
-class LinkerFlags:
+class LinkerFlags(Mutable):
     """What LDFLAGS ask for. Lists keep the order of the command line."""
 
     inputs: list[Input] = fresh(factory=list)

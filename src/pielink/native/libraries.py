@@ -25,7 +25,7 @@ from pielink.formats import dylib, fat, macho, tbd
 from pielink.formats.dylib import DIRECTIVE, Library
 from pielink.native import libsearch
 from pielink.native.libsearch import SearchPaths
-from pielink.record import NamedTuple, record, replace
+from pielink.record import NamedTuple, Record, replace
 
 MAX_DEPTH = 64  # of re-exports; a longer chain is a mistake in the stubs
 
@@ -47,8 +47,7 @@ class Export(NamedTuple):
     weak_import: bool = False
 
 
-@record
-class _Source:
+class _Source(Record):
     """The exports of one library, and what to record for those that bind to it."""
 
     dylib: Dylib
@@ -58,8 +57,7 @@ class _Source:
     hidden: frozenset[bytes]
 
 
-@record
-class LinkedLibraries:
+class LinkedLibraries(Record):
     """The libraries of a link. `dylibs` are those that were asked for, in order.
 
     `has_unlisted`: of some library nothing but its name is known, so that a symbol that `find`

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from importlib.machinery import PathFinder
 from os.path import dirname, isdir, isfile, join, normpath, realpath, splitext
 
-from pielink.record import record
+from pielink.record import Record
 
 LIBRARY_DIRECTORIES = ("/usr/lib", "/usr/local/lib")
 FRAMEWORK_DIRECTORIES = ("/Library/Frameworks", "/System/Library/Frameworks")
@@ -27,8 +27,7 @@ ZIG_LIB = ("lib", "lib/zig", "../lib/zig", "../lib")
 ZIG_STUB = "libc/darwin/libSystem.tbd"
 
 
-@record
-class SearchPaths:
+class SearchPaths(Record):
     """The directories to search, in order; all of them exist."""
 
     libraries: tuple[str, ...]

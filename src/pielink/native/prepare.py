@@ -22,13 +22,12 @@ from pielink.native import (
     unwind,
 )
 from pielink.native.tables import NONE, Atoms, Host, Names, Placement, Relocs, UnwindEntries
-from pielink.record import record
+from pielink.record import Record
 from pielink.rows import take
 from pielink.tables import Bool
 
 
-@record
-class Prepared:
+class Prepared(Record):
     """What the rest of the link needs of the object files.
 
     `relocs` and `unwind_entries` are those of live atoms. `needed` marks the names that live
@@ -46,8 +45,7 @@ class Prepared:
     image_info: bytes  # contents of __objc_imageinfo
 
 
-@record
-class Analysed:
+class Analysed(Record):
     """The object files as atoms that refer to one another; nothing is dropped yet."""
 
     host: Host

@@ -22,15 +22,14 @@ import numpy as np
 
 from pielink.arraytypes import NDArray
 from pielink.formats.machobj import MachObject
-from pielink.record import IntEnum, record
+from pielink.record import IntEnum, Record
 from pielink.tables import I4, I8, U1, U2, U4, Bool
 
 NONE = -1
 Names16 = NDArray[np.bytes_]  # 16 bytes, NUL-padded: segment and section names
 
 
-@record
-class HostSections:
+class HostSections(Record):
     """One row per section of every object file, in load order; the last row is the linker's own.
 
     That row is `__DATA,__common`, zero fill, and holds the common symbols (file NONE).
@@ -46,8 +45,7 @@ class HostSections:
     flags: U4  # type and attributes, as in section_64
 
 
-@record
-class HostSymbols:
+class HostSymbols(Record):
     """One row per symbol of every object file, debug symbols (stabs) among them."""
 
     file: I4
@@ -61,8 +59,7 @@ class HostSymbols:
     alias_size: U4
 
 
-@record
-class HostRelocs:
+class HostRelocs(Record):
     """One row per relocation of every object file, as in the files, debug sections left out."""
 
     section: I4  # row in HostSections: what is patched
@@ -74,8 +71,7 @@ class HostRelocs:
     target_section: I4  # row in HostSections, or NONE
 
 
-@record
-class Host:
+class Host(Record):
     """Everything read from the object files of one link.
 
     `contents` is one flat uint8 array that holds all files; file i starts at `base[i]`.
@@ -111,8 +107,7 @@ class AtomFlag(IntEnum):
     LIVE_SUPPORT = 2  # kept if something that it refers to is kept
 
 
-@record
-class Atoms:
+class Atoms(Record):
     """The units of dead stripping and layout.
 
     `first[s] : first[s + 1]` are the atoms of section s. `symbol` is a symbol that is defined at
@@ -131,8 +126,7 @@ class Atoms:
         return len(self.section)
 
 
-@record
-class Placement:
+class Placement(Record):
     """Where each row of HostSymbols is defined: an atom and an offset in it, or NONE."""
 
     atom: I4
@@ -148,8 +142,7 @@ class NameKind(IntEnum):
     ABSOLUTE = 3  # a number, which does not slide
 
 
-@record
-class Names:
+class Names(Record):
     """One row per external name, in the order of first appearance.
 
     `row` maps the names to rows. `of_symbol` gives the row of each row of HostSymbols, NONE for
@@ -190,8 +183,7 @@ class RelocKind(IntEnum):
     TLV_OFFSET = 7  # S + A - start of the thread-local template
 
 
-@record
-class Relocs:
+class Relocs(Record):
     """One row per relocation, sorted by (atom, offset).
 
     The target S is `target` (atom) and `target_offset`, or `name`. With both NONE it is the number
@@ -216,8 +208,7 @@ class Relocs:
         return len(self.atom)
 
 
-@record
-class UnwindEntries:
+class UnwindEntries(Record):
     """One row per function with unwind information; functions without have none.
 
     The personality is an atom and offset, or a name. `fde` is the atom of the DWARF description

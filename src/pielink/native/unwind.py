@@ -32,7 +32,7 @@ from pielink.hints import Any
 from pielink.native import atoms as atoms_pass
 from pielink.native.ehframe import Frames
 from pielink.native.tables import NONE, Atoms, Host, Relocs, UnwindEntries
-from pielink.record import fields, record
+from pielink.record import Record, fields
 from pielink.tables import I4, I8, U4, Bool
 
 FUNCTION_FIELD, LENGTH_FIELD, ENCODING_FIELD, PERSONALITY_FIELD, LSDA_FIELD = 0, 8, 12, 16, 24
@@ -171,8 +171,7 @@ def personalities(entries: UnwindEntries) -> tuple[I4, I8]:
     return index, found
 
 
-@record
-class FunctionRanges:
+class FunctionRanges(Record):
     """What `encode` needs of each function; addresses are bytes from the image's header.
 
     `encoding` is complete: personality index, LSDA bit, offset of the FDE in `__eh_frame`.

@@ -17,12 +17,11 @@ from pielink.golang.typedata import type_strings
 from pielink.names import ranks
 from pielink.passes.text import place
 from pielink.program import Program
-from pielink.record import record
+from pielink.record import Record
 from pielink.tables import FLAG2_ITAB, FLAG_TYPELINK, I4, I8, Bool, Kind, Symbols
 
 
-@record
-class Arrangement:
+class Arrangement(Record):
     """Rows in order, for each kind that has any; and the alignment of every row, in bytes."""
 
     rows: dict[int, I4]

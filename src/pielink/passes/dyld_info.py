@@ -22,14 +22,13 @@ from pielink.hints import Any
 from pielink.passes.layout import header_address
 from pielink.passes.stubs import Stubs
 from pielink.passes.symtab import Exports
-from pielink.record import record
+from pielink.record import Record
 from pielink.tables import I4, I8, U1, U4, U8, Fixups, Imports, Layout, Segments
 
 OPCODE_STREAMS = ("rebase", "bind", "weak_bind", "lazy_bind", "export")
 
 
-@record
-class DyldInfo:
+class DyldInfo(Record):
     """The streams of LC_DYLD_INFO_ONLY, or chained fixups; an empty one is absent."""
 
     rebase: bytes = b""

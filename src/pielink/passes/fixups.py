@@ -27,7 +27,7 @@ from pielink.arrays import append, classes
 from pielink.errors import Problems
 from pielink.formats import macho
 from pielink.passes.stubs import Stubs, stubs_at_first_call, stubs_at_load
-from pielink.record import record
+from pielink.record import Record
 from pielink.rows import NewReloc, extend, with_columns
 from pielink.tables import (
     I4,
@@ -48,8 +48,7 @@ from pielink.tables import (
 _NONE = np.zeros(0, np.int32)
 
 
-@record
-class Patches:
+class Patches(Record):
     """Single bytes of contents to replace: instructions that changed with their relocation."""
 
     symbol: I4  # row in Symbols
@@ -57,8 +56,7 @@ class Patches:
     value: U1
 
 
-@record
-class Pointers:
+class Pointers(Record):
     """Words that dyld must change, by symbol and offset: `Fixups` before the layout is known."""
 
     rebase_symbol: I4  # row in Symbols that holds the word
@@ -73,8 +71,7 @@ class Pointers:
     weak_addend: I8
 
 
-@record
-class Dynamic:
+class Dynamic(Record):
     """What the pass makes: the tables with GOT and stubs added, and what dyld is to be told."""
 
     symbols: Symbols

@@ -23,7 +23,7 @@ from pielink.hints import Any
 from pielink.options import Version
 from pielink.passes.dyld_info import OPCODE_STREAMS, DyldInfo
 from pielink.passes.symtab import SymbolTable
-from pielink.record import NamedTuple, fields, record
+from pielink.record import NamedTuple, Record, fields
 from pielink.tables import Layout
 
 DYLD_PATH = "/usr/lib/dyld"
@@ -57,8 +57,7 @@ class Part(NamedTuple):
     size: int = 0
 
 
-@record
-class Linkedit:
+class Linkedit(Record):
     """The `__LINKEDIT` segment."""
 
     address: int
@@ -69,8 +68,7 @@ class Linkedit:
     ]  # fields of DyldInfo, code tables, then "symbols", "indirect" and "strings"
 
 
-@record
-class Description:
+class Description(Record):
     """What the load commands say besides where things are."""
 
     entry: int  # unslid address of the first instruction

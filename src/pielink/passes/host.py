@@ -32,7 +32,7 @@ from pielink.passes.libraries import Libraries, add_autolinked, find_libraries
 from pielink.passes.reach import Reaching
 from pielink.passes.read import Inputs
 from pielink.program import Program
-from pielink.record import fresh, mutable
+from pielink.record import Mutable, fresh
 from pielink.tables import ABI0, I4, I8, U1, Bool, Kind
 
 # Sections that Go's linker does not know what to do with.
@@ -72,8 +72,7 @@ def host_name(name: bytes) -> bytes:
     return b"_" + name
 
 
-@mutable
-class HostCode:
+class HostCode(Mutable):
     """The host objects of a link, and where the names come from that they leave open."""
 
     prepared: Prepared

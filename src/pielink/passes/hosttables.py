@@ -7,14 +7,13 @@ import numpy as np
 from pielink.arrays import append, isin
 from pielink.formats import macho
 from pielink.passes.fixups import Patches
-from pielink.record import NamedTuple, record
+from pielink.record import NamedTuple, Record
 from pielink.tables import I4, I8, NO_TARGET, Kind
 
 _OFFSET_BITS = 40  # more than the size of any object
 
 
-@record
-class Interior:
+class Interior(Record):
     """Rows that lie inside other rows, sorted by (carrier, offset)."""
 
     row: I4
@@ -55,8 +54,7 @@ class Boundary(NamedTuple):
     at_end: bool
 
 
-@record
-class Shared:
+class Shared(Record):
     """The symbols of which dyld keeps one for all images; names as dyld knows them."""
 
     weak: dict[bytes, int]  # this image's weak definitions -> row
@@ -69,8 +67,7 @@ class Shared:
         return np.array([*self.weak.values(), *self.imported], np.int32)
 
 
-@record
-class HostRows:
+class HostRows(Record):
     """What the host objects added to the tables."""
 
     carriers: I4  # row of each atom, 0 for those that are not live

@@ -19,15 +19,14 @@ from pielink.passes.hostsections import UNWIND_INFO
 from pielink.passes.hosttables import HostRows
 from pielink.passes.layout import header_address
 from pielink.passes.text import place
-from pielink.record import record
+from pielink.record import Record
 from pielink.rows import NewReloc, NewSymbol
 from pielink.tables import I4, I8, NO_TARGET, Layout, Memory, Reloc, Relocs, Symbols
 
 _WORD = 4  # bytes of a personality's field
 
 
-@record
-class UnwindInfo:
+class UnwindInfo(Record):
     """The table in the making."""
 
     row: int  # its row in Symbols

@@ -17,7 +17,7 @@ from pielink.golang.sections import DATA, DATA_CONST, TEXT, SectionPlan
 from pielink.golang.sequence import round_up
 from pielink.passes.arrange import Arrangement
 from pielink.passes.text import place
-from pielink.record import mutable, record
+from pielink.record import Mutable, Record
 from pielink.tables import I4, I8, U1, Kind, Layout, Sections, Segments, Symbols
 
 _READ, _WRITE, _EXECUTE = macho.VM_PROT_READ, macho.VM_PROT_WRITE, macho.VM_PROT_EXECUTE
@@ -39,8 +39,7 @@ _ZERO_FILL = (macho.S_ZEROFILL, macho.S_THREAD_LOCAL_ZEROFILL)
 _LIMIT = 2_000_000_000  # bytes of a section: 32-bit offsets must reach everything
 
 
-@mutable
-class Placed:
+class Placed(Mutable):
     """One section with its symbols, relative to the start of its segment's data."""
 
     name: str
@@ -107,8 +106,7 @@ def _section(
     )
 
 
-@record
-class TextPlace:
+class TextPlace(Record):
     """The functions: rows in order, their offsets from the start, and the size of all."""
 
     rows: I4

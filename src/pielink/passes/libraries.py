@@ -18,7 +18,7 @@ from pielink.formats.machobj import MachObject
 from pielink.golang.cgo import Cgo
 from pielink.native import ldflags, libraries, libsearch, system_libraries
 from pielink.native.ldflags import Input, Kind, LinkerFlags
-from pielink.record import NamedTuple, fresh, mutable
+from pielink.record import Mutable, NamedTuple, fresh
 from pielink.tables import U1
 
 _CXX_LIBRARIES = ("c++", "c++abi", "stdc++")
@@ -32,8 +32,7 @@ class Place(NamedTuple):
     weak_definition: bool = False
 
 
-@mutable
-class Libraries:
+class Libraries(Mutable):
     """What a link can take code from and bind to."""
 
     flags: LinkerFlags

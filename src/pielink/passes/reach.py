@@ -39,7 +39,7 @@ from pielink.golang.inittasks import InitTasks, init_tasks
 from pielink.golang.release import Release
 from pielink.passes.methods import Methods
 from pielink.program import Program
-from pielink.record import IntEnum, record
+from pielink.record import IntEnum, Record
 from pielink.tables import (
     ABI0,
     ABI_INTERNAL,
@@ -59,8 +59,7 @@ UNREACHABLE_METHOD = b"runtime.unreachableMethod"  # what unreached methods lead
 MAP_INIT_NOOP = b"runtime.mapinitnoop"
 
 
-@record
-class Reach:
+class Reach(Record):
     """What is live. Columns have one row per slot; only those of canonical slots are ever set."""
 
     reachable: Bool

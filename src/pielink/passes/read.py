@@ -17,7 +17,7 @@ from pielink.formats.importcfg import ImportConfig, read_importcfg
 from pielink.golang.cgo import Directive
 from pielink.golang.release import Release, release_of
 from pielink.options import LinkOptions
-from pielink.record import NamedTuple, fresh, mutable, record
+from pielink.record import Mutable, NamedTuple, Record, fresh
 from pielink.tables import Memory
 
 # Room in the flat memory for what the linker itself makes; costs address space, not memory.
@@ -29,8 +29,7 @@ _REDO = "compile the package anew (go clean -cache, go build)"
 _MACHO_MAGICS = (b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 
 
-@mutable
-class Library:
+class Library(Mutable):
     """One archive: a package, who asked for it, and what it imports."""
 
     package: str
@@ -50,8 +49,7 @@ class HostMember(NamedTuple):
     size: int
 
 
-@record
-class Inputs:
+class Inputs(Record):
     """Everything that was read. Lists are in load order."""
 
     files: FlatFiles  # what `memory` and `view` show

@@ -21,7 +21,7 @@ from pielink.blocks import copy_ranges, windows
 from pielink.errors import Problems
 from pielink.formats import macho
 from pielink.passes.fixups import Patches, symbol_name, type_name
-from pielink.record import record
+from pielink.record import Record
 from pielink.rows import take
 from pielink.tables import (
     ABI0,
@@ -49,8 +49,7 @@ FORMULAS = amd64.formula_table()
 _WIDTHS = isin(np.arange(256), (1, 2, 4, 8))  # bytes that a relocation may store
 
 
-@record
-class Inputs:
+class Inputs(Record):
     """What the pass reads; one record, so that the image can be made at several bases."""
 
     memory: Memory
@@ -117,8 +116,7 @@ def _contents(inputs: Inputs) -> U1:
     return image
 
 
-@record
-class Applied:
+class Applied(Record):
     """Relocations to apply. Columns (n,)."""
 
     rows: I8  # rows in Inputs.relocs

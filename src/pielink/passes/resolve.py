@@ -38,7 +38,7 @@ from pielink.program import (
     PackageTable,
     Program,
 )
-from pielink.record import fields, record
+from pielink.record import Record, fields
 from pielink.records import auxiliaries, contents, relocations
 from pielink.rows import take
 from pielink.tables import (
@@ -212,8 +212,7 @@ def _merge_named(
     return NameIndex(memory, found.slot, found.key, found.offset, found.size, found.version)
 
 
-@record
-class _Names:
+class _Names(Record):
     """Slots with their names: what groups and indices are made of."""
 
     key: U8

@@ -21,15 +21,14 @@ import numpy as np
 from pielink.arch import amd64
 from pielink.arrays import append
 from pielink.errors import LinkError, Problem
-from pielink.record import record
+from pielink.record import Record
 from pielink.rows import NewReloc, NewSymbol, with_columns
 from pielink.tables import I4, I8, U1, U4, Imports, Kind, Layout, Reloc
 
 BINDER = "dyld_stub_binder"
 
 
-@record
-class Stubs:
+class Stubs(Record):
     """The symbols to append, from row `got_symbol` on, and what each entry of them is for."""
 
     got: I4  # row of the dylib symbol of each GOT entry, POINTER_SIZE bytes apart

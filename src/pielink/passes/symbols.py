@@ -15,7 +15,7 @@ from pielink.golang.release import Release
 from pielink.golang.typelinks import define_type_links
 from pielink.options import Definition, LinkOptions
 from pielink.passes.read import Inputs
-from pielink.record import record
+from pielink.record import Record
 from pielink.rows import NewSymbol
 from pielink.tables import ABI_INTERNAL, Kind
 
@@ -29,8 +29,7 @@ COMPLETED = [
 ]
 
 
-@record
-class Early:
+class Early(Record):
     """Rows of what was made before the text is laid out."""
 
     fips: fips.FipsRows

@@ -26,7 +26,7 @@ from pielink.formats import macho
 from pielink.formats.goobj import OBJ_FROM_ASSEMBLY
 from pielink.hints import Any
 from pielink.passes.fixups import is_text
-from pielink.record import record
+from pielink.record import Record
 from pielink.tables import (
     ABI0,
     ABI_INTERNAL,
@@ -71,8 +71,7 @@ STRING_TABLE_START = b" \0"  # an n_strx of 0 or 1 means "no name" to some tools
 TextLookup = Callable[[Sequence[tuple[bytes, int]]], Bool]  # (name, version) -> is a function
 
 
-@record
-class Exports:
+class Exports(Record):
     """Symbols of the image that others may look up, one row each."""
 
     symbol: I4  # row in Symbols
@@ -95,8 +94,7 @@ class Exports:
         return Exports(self.symbol[rows], names, *flags)
 
 
-@record
-class SymbolTable:
+class SymbolTable(Record):
     """What LC_SYMTAB and LC_DYSYMTAB describe."""
 
     entries: NDArray[Any]  # macho.NLIST_64
