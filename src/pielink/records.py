@@ -19,7 +19,19 @@ from pielink.arraytypes import I4, I8, Bool, NDArray
 from pielink.blocks import windows
 from pielink.formats import goobj
 from pielink.hints import Any
+from pielink.record import NamedTuple
 from pielink.tables import Memory, Objects, Slots
+
+
+class Entries(NamedTuple):
+    """Where the index blocks have the entries of some slots: for the definitions that won.
+
+    It is the same for records of all kinds.
+    """
+
+    offset: I8  # in bytes, from where the entry of slot 0 would be
+    owner: I4  # row of the object
+    defined: Bool
 
 
 class Records:
@@ -36,27 +48,32 @@ class Records:
         self._pairs = windows(memory.bytes, "<u8")
         self._records = windows(memory.bytes, f"V{dtype.itemsize}")
 
-    def spans(self, slots: I4) -> tuple[I8, I8]:
+    def entries(self, slots: I4) -> Entries:
+        """What `spans` needs to know of these slots, to be used for records of several kinds."""
+        entry, owner = self._slots.definition.take(slots), self._slots.object.take(slots)
+        return Entries(4 * entry.astype(np.int64), owner, entry != 0)
+
+    def spans(self, slots: I4 | Entries) -> tuple[I8, I8]:
         """Of each slot the row of its first record, and how many it has: (n,) each.
 
         They are those of the definition that won; what is not defined has none.
         """
-        entry, owner = self._slots.definition.take(slots), self._slots.object.take(slots)
+        offset, owner, defined = slots if isinstance(slots, Entries) else self.entries(slots)
         at = self._index.take(owner)
-        at += 4 * entry.astype(np.int64)
-        at *= entry != 0  # zeros are there
+        at += offset
+        at *= defined  # zeros are there
         start, end = halves(self._pairs[at])
         count = end - start
         start *= self._dtype.itemsize
         start += self._start.take(owner)
         return start, count
 
-    def rows(self, slots: I4) -> tuple[I8, I4]:
+    def rows(self, slots: I4 | Entries) -> tuple[I8, I4]:
         """The rows of all records of these slots, and for each the i of the slot in `slots`."""
         return ranges(*self.spans(slots), self._dtype.itemsize)
 
     def chosen(
-        self, slots: I4, wanted: Callable[[NDArray[Any]], Bool]
+        self, slots: I4 | Entries, wanted: Callable[[NDArray[Any]], Bool]
     ) -> tuple[I4, NDArray[np.void]]:
         """The records of these slots whose types are `wanted`.
 

@@ -247,15 +247,12 @@ def autolib(found: GoObject, view: memoryview) -> list[tuple[str, bytes]]:
     Raises FormatError if a path is out of bounds.
     """
     words = _words(view, found.blocks[AUTOLIB_BLOCK], 4 * found.counts[AUTOLIB_BLOCK])
-    rows = words.reshape(-1, 4)
-    check_sharing(int(rows[:, 0].sum(dtype=np.int64)), found)
-    fingerprints = words.tobytes()
+    values, content = words.tolist(), words.tobytes()
+    sizes, offsets = values[0::4], values[1::4]
+    check_sharing(sum(sizes), found)
     return [
-        (
-            _string(found, view, size, offset).decode("utf-8", "replace"),
-            fingerprints[16 * i + 8 : 16 * i + 16],
-        )
-        for i, (size, offset) in enumerate(rows[:, :2].tolist())
+        (_string(found, view, size, offset).decode("utf-8", "replace"), content[at + 8 : at + 16])
+        for size, offset, at in zip(sizes, offsets, range(0, len(content), 16), strict=True)
     ]
 
 

@@ -13,6 +13,7 @@ from pielink.arrays import among
 from pielink.hints import Any
 from pielink.passes.reach import Reach
 from pielink.program import Program
+from pielink.records import Entries
 from pielink.tables import (
     I4,
     NO_TARGET,
@@ -40,9 +41,10 @@ def live(program: Program, reach: Reach) -> tuple[Symbols, Relocs, Auxes, I4]:
     slot = _in_go_order(program.slots, reach)
     row_of_slot = np.zeros(len(program.slots.canon), np.int32)
     row_of_slot[slot] = np.arange(len(slot), dtype=np.int32)
+    entries = program.relocs.entries(slot)
     (relocs, reloc_count), (auxes, aux_count, columns) = together(
-        lambda: _relocs(program, reach, slot, row_of_slot),
-        lambda: (*_auxes(program, slot, row_of_slot), _columns(program, slot)),
+        lambda: _relocs(program, reach, entries, row_of_slot),
+        lambda: (*_auxes(program, entries, row_of_slot), _columns(program, slot, entries)),
     )
     symbols = Symbols(
         slot=slot,
@@ -63,25 +65,25 @@ def _in_go_order(slots: Slots, reach: Reach) -> I4:
     return np.concatenate([[0], keyed & 0xFFFFFFFF]).astype(np.int32)
 
 
-def _columns(program: Program, slot: I4) -> dict[str, Any]:
+def _columns(program: Program, slot: I4, entries: Entries) -> dict[str, Any]:
     """The columns that symbols have of their slots."""
     same = (
         *("object", "name_offset", "name_size", "version", "kind", "flags", "flags2", "local"),
         *("size", "align"),
     )
     columns = {name: getattr(program.slots, name).take(slot) for name in same}
-    columns["data_offset"], columns["data_size"] = program.contents.spans(slot)
+    columns["data_offset"], columns["data_size"] = program.contents.spans(entries)
     return columns
 
 
-def _relocs(program: Program, reach: Reach, slot: I4, row_of_slot: I4) -> tuple[Relocs, I4]:
+def _relocs(program: Program, reach: Reach, entries: Entries, row_of_slot: I4) -> tuple[Relocs, I4]:
     """The relocations of these symbols, and how many each has."""
-    index, owner = program.relocs.rows(slot)
+    index, owner = program.relocs.rows(entries)
     records = program.relocs.at(index)
     kept = np.flatnonzero((records["size"] != 0) | (records["type"] == Reloc.CALLIND))
     index, owner, records = index.take(kept), owner.take(kept), records.take(kept)
     type_ = np.ascontiguousarray(records["type"])
-    resolved = program.targets(program.slots.object.take(slot).take(owner), records)
+    resolved = program.targets(entries.owner.take(owner), records)
     weak_calls = np.flatnonzero(type_ == Reloc.WEAK | Reloc.CALL)
     pruned = weak_calls[among(index[weak_calls], reach.pruned_calls)]
     resolved[pruned] = reach.map_init_noop
@@ -96,15 +98,15 @@ def _relocs(program: Program, reach: Reach, slot: I4, row_of_slot: I4) -> tuple[
         addend=np.ascontiguousarray(records["addend"]),
         target=target,
     )
-    return table, np.bincount(owner, minlength=len(slot)).astype(np.int32)
+    return table, np.bincount(owner, minlength=len(entries.owner)).astype(np.int32)
 
 
-def _auxes(program: Program, slot: I4, row_of_slot: I4) -> tuple[Auxes, I4]:
+def _auxes(program: Program, entries: Entries, row_of_slot: I4) -> tuple[Auxes, I4]:
     """The auxiliary symbols of these symbols, and how many each has."""
     wanted = np.ones(256, np.bool_)
     wanted[list(LEFT_OUT)] = False
-    owner, records = program.auxes.chosen(slot, wanted.take)
-    resolved = program.targets(program.slots.object.take(slot).take(owner), records)
+    owner, records = program.auxes.chosen(entries, wanted.take)
+    resolved = program.targets(entries.owner.take(owner), records)
     kinds = np.ascontiguousarray(records["type"])
     table = Auxes(owner=owner, type=kinds, target=row_of_slot.take(resolved))
-    return table, np.bincount(owner, minlength=len(slot)).astype(np.int32)
+    return table, np.bincount(owner, minlength=len(entries.owner)).astype(np.int32)

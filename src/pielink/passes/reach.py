@@ -39,7 +39,7 @@ from pielink.golang.inittasks import InitTasks, init_tasks
 from pielink.golang.release import Release
 from pielink.passes.methods import Methods
 from pielink.program import Program
-from pielink.record import IntEnum, Record
+from pielink.record import IntEnum, NamedTuple, Record
 from pielink.tables import (
     ABI0,
     ABI_INTERNAL,
@@ -79,6 +79,15 @@ class Action(IntEnum):
     USEIFACE = 3
     USEIFACEMETHOD = 4
     USENAMEDMETHOD = 5
+
+
+class Marks(NamedTuple):
+    """Markers of one kind: rows of Program.relocs, whose they are, what they refer to, addends."""
+
+    row: I8
+    source: I4
+    target: I4
+    addend: I8
 
 
 class Reaching:
@@ -188,24 +197,27 @@ class _Walk:
         if (flags & FLAG_REFLECT_METHOD).any():
             self.methods.by_reflection = True
         used = ((flags & FLAG_GO_TYPE) != 0) & self.used_in_iface.take(level)
-        row, owner = program.relocs.rows(level)
+        entries = program.relocs.entries(level)
+        row, owner = program.relocs.rows(entries)
         relocs = program.relocs.at(row)
+        holders, auxes = program.auxes.chosen(entries, self.follow_aux.take)
+        names, parts = ("package", "symbol"), (relocs, auxes)
+        package, symbol = (np.concatenate([part[name] for part in parts]) for name in names)
+        objects = entries.owner.take(np.concatenate([owner, holders]))
+        targets = program.resolve(objects, package, symbol)
         action = self.action.take(relocs["type"])
         follow = np.flatnonzero(action == Action.FOLLOW)
-        owners = owner.take(follow)
-        holders, auxes = program.auxes.chosen(level, self.follow_aux.take)
-        names, parts = ("package", "symbol"), (relocs.take(follow), auxes)
-        package, symbol = (np.concatenate([part[name] for part in parts]) for name in names)
-        objects = slots.object.take(level).take(np.concatenate([owners, holders]))
-        targets = program.resolve(objects, package, symbol)
-        found = [targets]
+        children = targets.take(follow)
+        found = [children, targets[len(row) :]]
         if used.any():
-            children = targets[: len(owners)].compress(used.take(owners))
+            children = children.compress(used.take(owner.take(follow)))
             found.append(self.use_in_iface(children.compress(self.is_type(children))))
-        for at, marker in self.markers(action):
-            if marker == Action.METHODOFF:
+        for at, kind in self.markers(action):
+            if kind == Action.METHODOFF:
                 at = at.compress(used.take(owner.take(at)))
-            found += MARKER_RULES[marker](self, row.take(at), level.take(owner.take(at)))
+            addend = relocs["addend"].take(at)
+            marks = Marks(row.take(at), level.take(owner.take(at)), targets.take(at), addend)
+            found += MARKER_RULES[kind](self, marks)
         return found
 
     def markers(self, action: U1) -> list[tuple[I8, Action]]:
@@ -218,13 +230,12 @@ class _Walk:
         """What the relocations `row` of the symbols `source` refer to."""
         return self.program.targets(self.program.slots.object[source], self.program.relocs.at(row))
 
-    def marked(self, row: I8, source: I4) -> I4:
+    def marked(self, marks: Marks) -> I4:
         """What these markers are about."""
-        found = self.targets(row, source)
-        if not found.all():
-            slot = int(source[np.argmin(found)])
+        if not marks.target.all():
+            slot = int(marks.source[np.argmin(marks.target)])
             raise typedata.malformed(self.program, slot, "has a marker that refers to nothing")
-        return found
+        return marks.target
 
     def is_type(self, slots: I4) -> Bool:
         """Which of these are type descriptors."""
@@ -239,14 +250,14 @@ class _Walk:
         self.reachable[again] = False
         return again
 
-    def see_methods(self, row: I8, source: I4) -> list[I4]:
+    def see_methods(self, marks: Marks) -> list[I4]:
         """METHODOFF: methods of types used in an interface wait for a caller."""
-        self.methods.add(row, source)
-        return [self.use_in_iface(self.targets(row[::3], source[::3]))]
+        self.methods.add(marks.row, marks.source)
+        return [self.use_in_iface(marks.target[::3])]
 
-    def see_conversion(self, row: I8, source: I4) -> list[I4]:
+    def see_conversion(self, marks: Marks) -> list[I4]:
         """USEIFACE: a type, or the concrete type of an itab, is converted to an interface."""
-        types = self.marked(row, source)
+        types = self.marked(marks)
         itab = np.flatnonzero(self.program.slots.flags2[types] & FLAG2_ITAB)
         if len(itab):
             offsets = np.full(len(itab), typedata.ITAB_TYPE_OFFSET)
@@ -257,14 +268,14 @@ class _Walk:
             raise typedata.malformed(self.program, int(types[np.argmin(known)]), what)
         return [self.use_in_iface(types)]
 
-    def see_interface_calls(self, row: I8, source: I4) -> list[I4]:
+    def see_interface_calls(self, marks: Marks) -> list[I4]:
         """USEIFACEMETHOD: a method of an interface type is called."""
-        self.methods.call(self.marked(row, source), self.program.relocs.at(row)["addend"])
+        self.methods.call(self.marked(marks), marks.addend)
         return []
 
-    def see_named_calls(self, row: I8, source: I4) -> list[I4]:
+    def see_named_calls(self, marks: Marks) -> list[I4]:
         """USENAMEDMETHOD: any method of that name is called."""
-        self.methods.call_by_name(self.marked(row, source))
+        self.methods.call_by_name(self.marked(marks))
         return []
 
     def called_methods(self) -> list[I4]:
