@@ -29,15 +29,15 @@ class Methods:
         self.number_of_name: dict[bytes, int] = {}
         self.number_of_symbol = np.full(len(program.slots.canon), -1, np.int32)  # by slot
         self.exported: list[bool] = []  # by number of name
-        self.waiting_row = np.empty(0, np.int64)  # rows in Program.relocs
-        self.waiting_source = np.empty(0, np.int32)
+        self.waiting = np.empty((0, 3), np.int32)  # of each method its type and its two functions
         self.waiting_signature = np.empty(0, np.int64)
-        self.fresh: list[tuple[I8, I4]] = []  # not yet among the waiting
+        # Not yet among the waiting: first row in Program.relocs, source, targets.
+        self.fresh: list[tuple[I8, I4, I4]] = []
         self.fresh_calls: list[tuple[I4, I8]] = []  # not yet among the called
         self.called = np.empty(0, np.int64)  # signatures, ascending
         self.called_names: set[int] = set()
 
-    def add(self, row: I8, source: I4) -> None:
+    def add(self, row: I8, source: I4, target: I4) -> None:
         """Take METHODOFF relocations; those of one type must be there together, in threes."""
         broken = len(row) % 3 != 0
         if not broken:
@@ -49,7 +49,7 @@ class Methods:
             raise typedata.malformed(
                 self.program, int(source[0]), "or a type near it has a torn method relocation"
             )
-        self.fresh.append((first, source[0::3]))
+        self.fresh.append((first, source[0::3], target.reshape(-1, 3)))
 
     def call(self, interfaces: I4, offsets: I8) -> None:
         """Note calls of the interface methods at these offsets of interface types."""
@@ -77,8 +77,8 @@ class Methods:
         for place in set(zip(start.tolist(), size.tolist(), strict=True)):
             self.called_names.add(self.number(self.program.memory.get(*place)))
 
-    def take_called(self) -> tuple[I8, I4]:
-        """Remove and return (first row, type) of the waiting methods that something can call."""
+    def take_called(self) -> I4:
+        """Remove the waiting methods that something can call; return their types and functions."""
         self.absorb()
         self.absorb_calls()
         names = self.waiting_signature >> 32
@@ -87,26 +87,23 @@ class Methods:
             called |= among(names, np.array(sorted(self.called_names)))
         if self.by_reflection:
             called |= self.dynlink | np.array(self.exported, np.bool_)[names]
-        taken = self.waiting_row[called], self.waiting_source[called]
-        self.waiting_row = self.waiting_row[~called]
-        self.waiting_source = self.waiting_source[~called]
+        taken = self.waiting[called]
+        self.waiting = self.waiting[~called]
         self.waiting_signature = self.waiting_signature[~called]
-        return taken
+        return taken.ravel()
 
     def absorb(self) -> None:
         """Find out the signatures of the fresh methods, and let them wait."""
         if not self.fresh:
             return
-        row, source = map(np.concatenate, zip(*self.fresh, strict=True))
+        row, source, target = map(np.concatenate, zip(*self.fresh, strict=True))
         self.fresh = []
         offset = self.program.relocs.at(row)["offset"].astype(np.int64)
         self.check_records(offset, source)
         before = row - RELOC.itemsize
         names = typedata.relocation_target(self.program, source, offset - 4, guess=before)
-        types = typedata.relocation_target(self.program, source, offset, guess=row)
-        signature = self.signatures(names, types)
-        self.waiting_row = np.concatenate([self.waiting_row, row])
-        self.waiting_source = np.concatenate([self.waiting_source, source])
+        signature = self.signatures(names, target[:, 0])
+        self.waiting = np.concatenate([self.waiting, target])
         self.waiting_signature = np.concatenate([self.waiting_signature, signature])
 
     def check_records(self, offset: I8, source: I4) -> None:

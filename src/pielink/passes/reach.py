@@ -33,7 +33,6 @@ import numpy as np
 
 from pielink.arrays import distinct
 from pielink.errors import LinkError, Problem
-from pielink.formats.goobj import RELOC
 from pielink.golang import typedata
 from pielink.golang.inittasks import InitTasks, init_tasks
 from pielink.golang.release import Release
@@ -123,7 +122,7 @@ class Reaching:
         self.roots = []
         while len(level):
             walk.flood(level, self.tasks)
-            level = walk.mark(walk.called_methods())
+            level = walk.mark([walk.methods.take_called()])
         return walk.reachable
 
     def finish(self) -> Reach:
@@ -252,7 +251,7 @@ class _Walk:
 
     def see_methods(self, marks: Marks) -> list[I4]:
         """METHODOFF: methods of types used in an interface wait for a caller."""
-        self.methods.add(marks.row, marks.source)
+        self.methods.add(marks.row, marks.source, marks.target)
         return [self.use_in_iface(marks.target[::3])]
 
     def see_conversion(self, marks: Marks) -> list[I4]:
@@ -277,11 +276,6 @@ class _Walk:
         """USENAMEDMETHOD: any method of that name is called."""
         self.methods.call_by_name(self.marked(marks))
         return []
-
-    def called_methods(self) -> list[I4]:
-        """The types and functions of the methods that turned out to be callable."""
-        row, source = self.methods.take_called()
-        return [self.targets(row + part * RELOC.itemsize, source) for part in range(3)]
 
 
 MARKER_RULES = {
