@@ -19,6 +19,7 @@ from pielink.errors import FormatError
 from pielink.formats import loadcommands, macho
 from pielink.formats.bounds import Bytes, as_bytes, c_strings, check_range, records
 from pielink.formats.loadcommands import LoadCommand, command, command_string, cpu_name, only
+from pielink.formats.stub_text import elements
 from pielink.hints import Any
 from pielink.record import Record
 
@@ -29,11 +30,12 @@ DIRECTIVE = b"$ld$"  # how names begin that are for linkers alone
 class Library(Record):
     """One dynamic library.
 
-    `name` is how messages call the file; `exports` maps symbol names to EXPORT_SYMBOL_FLAGS_*
+    `name` is how messages call the file; `named` maps symbol names to EXPORT_SYMBOL_FLAGS_*
     (thread-local, weak definition); `directives` are the exported names that begin with `$ld$`,
     in order; `reexports` are install names. Versions are xxxx.yy.zz in nibbles. `parent_umbrella`
     is the name of the framework that passes this library on, or "". `listed` is False where only
-    the name is known.
+    the name is known. `lists` are further names as a text stub has them (what is between the
+    brackets of formats/stub_text.py), with their flags.
     """
 
     name: str
@@ -42,9 +44,26 @@ class Library(Record):
     compatibility_version: int
     parent_umbrella: str
     reexports: tuple[str, ...]
-    exports: dict[bytes, int]
+    named: dict[bytes, int]
     directives: tuple[bytes, ...] = ()
     listed: bool = True
+    lists: tuple[tuple[bytes, int], ...] = ()
+
+    @property
+    def exports(self) -> dict[bytes, int]:
+        """All that the library exports. FormatError if a list is malformed."""
+        found = self.named.copy()
+        for text, flags in self.lists:
+            found.update(dict.fromkeys(self.names_in(text), flags))
+        take_directives(found)
+        return found
+
+    def names_in(self, text: bytes) -> list[bytes]:
+        """The names of one of `lists`. FormatError if it is malformed."""
+        names = elements(text)
+        if names is None:
+            raise FormatError("symbols of text stub is not a list of names", self.name)
+        return names
 
 
 def read(data: Any, name: str, cputype: int = macho.CPU_TYPE_X86_64) -> Library:

@@ -128,7 +128,8 @@ def _end_of_flow(data: bytes, at: int, end: int) -> int:
     """Return the offset behind the ] of the flow sequence at `at`; 0 if none ends it."""
     close = data.find(b"]", at, end)
     body = data[at + 1 : max(close, at + 1)]
-    if (b"'" in body and body.count(b"'") % 2) or any(each in body for each in _NOT_IN_LIST):
+    nested = b"[" in body or b"{" in body or b"}" in body
+    if nested or b'"' in body or (b"'" in body and body.count(b"'") % 2):
         return _walk(data, at + 1, end)[1]
     return close + 1
 

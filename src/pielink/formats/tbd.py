@@ -15,7 +15,7 @@ from itertools import repeat
 
 from pielink.errors import FormatError
 from pielink.formats import macho
-from pielink.formats.dylib import DEFAULT_VERSION, Library, take_directives
+from pielink.formats.dylib import DEFAULT_VERSION, DIRECTIVE, Library, take_directives
 from pielink.formats.stub_text import YamlMap, documents, elements
 from pielink.hints import Any
 
@@ -50,7 +50,7 @@ def read(data: bytes, file: str, arch: str = "x86_64") -> list[Library]:
     """Return the libraries of a stub that exist on macOS for `arch`, the main one first.
 
     `file` is how messages call it. Raises FormatError when the text is malformed, or when the
-    main library has no such target.
+    main library has no such target. Long lists of names are left as they are (`Library.lists`).
     """
     data = bytes(data)
     try:
@@ -59,11 +59,12 @@ def read(data: bytes, file: str, arch: str = "x86_64") -> list[Library]:
         raise FormatError("text stub is not UTF-8", file, error.start) from None
     if data.lstrip().startswith(b"{"):
         return _read_json(text, file, arch)
-    return _read_yaml(data.replace(b"\r\n", b"\n"), file, arch)
+    return _read_yaml(data.replace(b"\r\n", b"\n") if b"\r" in data else data, file, arch)
 
 
 def _read_yaml(data: bytes, file: str, arch: str) -> list[Library]:
     libraries: list[Library] = []
+    known: dict[bytes, bool] = {}  # whether a list of targets has ours; those of a file are alike
     for kind, at, document in documents(data, file):
         version = _VERSION_OF_KIND.get(kind)
         if version is None:
@@ -71,7 +72,7 @@ def _read_yaml(data: bytes, file: str, arch: str) -> list[Library]:
         declared = document.get("tbd-version", "4")
         if version == 4 and declared != "4":
             raise FormatError(f"text stub of unknown tbd-version {declared}", file, at)
-        library = _yaml_library(document, version, file, arch, main=not libraries)
+        library = _yaml_library(document, version, file, arch, known, main=not libraries)
         if library:
             libraries.append(library)
     return libraries
@@ -128,12 +129,10 @@ def _yaml_targets(mapping: YamlMap, version: int, platform: str, file: str) -> l
 
 
 def _yaml_library(
-    document: YamlMap, version: int, file: str, arch: str, main: bool
+    document: YamlMap, version: int, file: str, arch: str, known: dict[bytes, bool], main: bool
 ) -> Library | None:
     platform = _string(document.get("platform", ""), "platform", file)
     target = f"{arch}-macos"
-
-    known: dict[bytes, bool] = {}  # the lists of targets of a document are alike
 
     def applies(mapping: YamlMap) -> bool:
         listed = mapping.get("targets") if version >= 4 else None
@@ -156,15 +155,24 @@ def _yaml_library(
         if applies(section)
     ]
     exports: dict[bytes, int] = {}
+    directives: list[bytes] = []
+    lists: list[tuple[bytes, int]] = []
     for section in sections:
         for key, value in section.items():
             if key not in _YAML_FIELDS:
                 continue
+            prefixes, flags = _YAML_FIELDS[key]
+            plain = isinstance(value, bytes) and prefixes == (b"",)
+            quoted = _quoted_directives(value) if plain else None
+            if quoted is not None:
+                directives += quoted
+                lists.append((value, flags))
+                continue
             listed = _names(value, key, file)
             if version < 3 and key in _UNDERSCORED:
                 listed = [name.removeprefix(b"_") for name in listed]
-            _add(exports, listed, *_YAML_FIELDS[key])
-    directives = take_directives(exports)
+            _add(exports, listed, prefixes, flags)
+    directives += take_directives(exports)
     return Library(
         file,
         _install_name(document.get("install-name"), file),
@@ -173,8 +181,18 @@ def _yaml_library(
         _yaml_umbrella(document.get("parent-umbrella", ""), applies, file),
         tuple(_yaml_reexports(document, sections, applies, file)),
         exports,
-        directives,
+        tuple(directives),
+        True,
+        tuple(lists),
     )
+
+
+def _quoted_directives(text: bytes) -> list[bytes] | None:
+    """The directives in a list, each a scalar in single quotes; None if there are others."""
+    if DIRECTIVE not in text:
+        return []
+    found = [word for word in text.split(b"'")[1::2] if word.startswith(DIRECTIVE)]
+    return found if text.count(DIRECTIVE) == len(found) and b"''" not in text else None
 
 
 def _yaml_umbrella(value: Any, applies: Any, file: str) -> str:

@@ -25,7 +25,8 @@ from pielink.formats import dylib, fat, macho, tbd
 from pielink.formats.dylib import DIRECTIVE, Library
 from pielink.native import libsearch
 from pielink.native.libsearch import SearchPaths
-from pielink.record import NamedTuple, Record, replace
+from pielink.native.listed_names import ListedNames
+from pielink.record import NamedTuple, Record
 
 MAX_DEPTH = 64  # of re-exports; a longer chain is a mistake in the stubs
 
@@ -48,38 +49,81 @@ class Export(NamedTuple):
 
 
 class _Source(Record):
-    """The exports of one library, and what to record for those that bind to it."""
+    """The exports of one library, and what to record for those that bind to it.
+
+    It exports what `library` does and what was `added`, but not what is `hidden`.
+    """
 
     dylib: Dylib
-    exports: dict[bytes, int]
+    library: Library
     moved: dict[bytes, Dylib]
+    added: frozenset[bytes]
     may_miss: frozenset[bytes]
     hidden: frozenset[bytes]
 
 
-class LinkedLibraries(Record):
+class LinkedLibraries:
     """The libraries of a link. `dylibs` are those that were asked for, in order.
 
     `has_unlisted`: of some library nothing but its name is known, so that a symbol that `find`
     does not know may be there (for dyld to look up in all images, BIND_SPECIAL_DYLIB_FLAT_LOOKUP).
     """
 
-    dylibs: tuple[Dylib, ...]
-    sources: tuple[_Source, ...]
-    has_unlisted: bool
+    def __init__(self, direct: list[_Source], indirect: list[_Source]) -> None:
+        """`direct` were asked for, `indirect` are passed on by them. FormatError as by `link`."""
+        self.dylibs = tuple(dict.fromkeys(source.dylib for source in direct))
+        self.has_unlisted = not all(source.library.listed for source in direct)
+        self._sources = [*direct, *indirect]
+        # Of a library the list that comes last counts.
+        self._lists = [
+            (number, text, flags)
+            for number, source in enumerate(self._sources)
+            for text, flags in reversed(source.library.lists)
+        ]
+        self._listed = ListedNames([text for _, text, _ in self._lists])
+        self._named = {
+            number: dict.fromkeys(source.added, 0) | source.library.named
+            for number, source in enumerate(self._sources)
+            if source.added or source.library.named
+        }
+        for row in self._listed.unusual:
+            number, text, flags = self._lists[row]
+            names = self._sources[number].library.names_in(text)
+            self._named.setdefault(number, {}).update(dict.fromkeys(names, flags))
 
     def find(self, name: bytes) -> Export | None:
         """Return where the symbol `name` is; None where no library is known to have it."""
-        for source in self.sources:
-            flags = source.exports.get(name)
-            if flags is not None:
-                return Export(
-                    source.moved.get(name, source.dylib),
-                    bool(flags & macho.EXPORT_SYMBOL_FLAGS_WEAK_DEFINITION),
-                    bool(flags & macho.EXPORT_SYMBOL_FLAGS_KIND_THREAD_LOCAL),
-                    name in source.may_miss,
-                )
+        if name.startswith(DIRECTIVE):
+            return None
+        row = self._listed.find(name)
+        last, _, flags = self._lists[row] if row >= 0 else (len(self._sources), b"", 0)
+        for number in sorted(self._named):
+            named = self._named[number]
+            if number < last and name in named and name not in self._sources[number].hidden:
+                return self._export(number, name, named[name])
+        if last == len(self._sources):
+            return None
+        if name not in self._sources[last].hidden:
+            return self._export(last, name, flags)
+        return self._find_behind(last, name)
+
+    def _find_behind(self, number: int, name: bytes) -> Export | None:
+        """Where `name` is if the library of that number hides it."""
+        for later in range(number + 1, len(self._sources)):
+            source = self._sources[later]
+            found = dict.fromkeys(source.added, 0) | source.library.exports
+            if name in found and name not in source.hidden:
+                return self._export(later, name, found[name])
         return None
+
+    def _export(self, number: int, name: bytes, flags: int) -> Export:
+        source = self._sources[number]
+        return Export(
+            source.moved.get(name, source.dylib),
+            bool(flags & macho.EXPORT_SYMBOL_FLAGS_WEAK_DEFINITION),
+            bool(flags & macho.EXPORT_SYMBOL_FLAGS_KIND_THREAD_LOCAL),
+            name in source.may_miss,
+        )
 
 
 def read_file(path: str | os.PathLike[str], cputype: int = macho.CPU_TYPE_X86_64) -> list[Library]:
@@ -130,26 +174,17 @@ def link(
 
     `groups` has one entry a library that was asked for: itself, then the libraries inside its
     stub; `minos` is the deployment target as xxxx.yy.zz. Raises FormatError for a re-exported
-    library that cannot be found, or that passes itself on.
+    library that cannot be found, or that passes itself on, and for malformed lists of names.
     """
     direct: list[_Source] = []
     indirect: list[_Source] = []
-    has_unlisted = False
     for group in groups:
-        main = group[0]
-        has_unlisted |= not main.listed
-        source = _apply_directives(main, minos, platform)
+        source = _apply_directives(group[0], minos, platform)
         direct.append(source)
-        finder = _finder(group, paths)
-        for child, public in _passed_on(main, finder, ()):
-            effective = _apply_directives(child, minos, platform)
-            home = effective.dylib if public else source.dylib
-            exports = effective.exports
-            if source.hidden and not public:
-                exports = {n: f for n, f in exports.items() if n not in source.hidden}
-            indirect.append(replace(effective, dylib=home, exports=exports))
-    dylibs = tuple(dict.fromkeys(source.dylib for source in direct))
-    return LinkedLibraries(dylibs, (*direct, *indirect), has_unlisted)
+        for child, public in _passed_on(group[0], _finder(group, paths), ()):
+            parent = None if public else source
+            indirect.append(_apply_directives(child, minos, platform, parent))
+    return LinkedLibraries(direct, indirect)
 
 
 _Finder = Callable[[Library, str], tuple[Library, "_Finder"]]
@@ -202,28 +237,33 @@ def _is_version(text: bytes) -> bool:
     return text.replace(b".", b"").isdigit()
 
 
-def _apply_directives(library: Library, minos: int, platform: int) -> _Source:
-    """Return the exports of a library at a deployment target, as its directives say."""
+def _apply_directives(
+    library: Library, minos: int, platform: int, parent: _Source | None = None
+) -> _Source:
+    """Return the exports of a library at a deployment target, as its directives say.
+
+    `parent` is the library that has it as a part of itself, and hides what it hides.
+    """
     home = Dylib(library.install_name, library.current_version, library.compatibility_version)
     directives = library.directives
+    nothing: frozenset[bytes] = frozenset()
     if not directives:
-        return _Source(home, library.exports, {}, frozenset(), frozenset())
-    exports = library.exports.copy()
+        if parent is not None:
+            return _Source(parent.dylib, library, {}, nothing, nothing, parent.hidden)
+        return _Source(home, library, {}, nothing, nothing, nothing)
     moved: dict[bytes, Dylib] = {}
     for name, before in _previous_homes(directives, home, minos, platform):
         if name:
             moved[name] = before
-            exports.setdefault(name, 0)
         else:
             home = before
     values = _versioned(directives, minos)
-    for name in values[b"add"]:
-        exports.setdefault(name, 0)
-    for name in values[b"hide"]:
-        exports.pop(name, None)
     for name in values[b"install_name"]:
         home = home._replace(install_name=name.decode("utf-8", "replace"))
-    return _Source(home, exports, moved, frozenset(values[b"weak"]), frozenset(values[b"hide"]))
+    added, hidden = frozenset([*moved, *values[b"add"]]), frozenset(values[b"hide"])
+    if parent is not None:
+        home, hidden = parent.dylib, hidden | parent.hidden
+    return _Source(home, library, moved, added, frozenset(values[b"weak"]), hidden)
 
 
 def _versioned(directives: Iterable[bytes], minos: int) -> dict[bytes, list[bytes]]:
