@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pielink.arrays import append, changes, first_equal, ranges
+from pielink.blocks import windows
 from pielink.tables import I4, I8, U2, U4, U8, Memory
 
 _K1, _K2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
@@ -23,27 +24,9 @@ _FIRST_BYTES = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)
 
 
 def words_at(memory: Memory, offset: I8) -> U8:
-    """The eight bytes from each offset on, as little-endian words; shape as `offset`, uint64.
-
-    Each takes two aligned loads: NumPy gathers from unaligned views at half that speed.
-    """
-    words, at = _aligned(memory), offset >> 3
-    return _joined(words.take(at), words.take(at + 1), _shift(offset))
-
-
-def _aligned(memory: Memory) -> U8:
-    words: U8 = memory.bytes[: len(memory.bytes) & -8].view("<u8")
+    """The eight bytes from each offset on, as little-endian words; shape as `offset`, uint64."""
+    words: U8 = windows(memory.bytes, "<u8")[offset]
     return words
-
-
-def _shift(offset: I8) -> U8:
-    return (offset & 7).astype(np.uint64) << np.uint64(3)
-
-
-def _joined(low: U8, high: U8, shift: U8) -> U8:
-    """The upper bytes of `low` and behind them the lower ones of `high`; `shift` is in bits."""
-    joined: U8 = (low >> shift) | ((high << np.uint64(1)) << (np.uint64(63) - shift))
-    return joined
 
 
 def keys(memory: Memory, offset: I8, size: U4, version: U2) -> U8:
