@@ -1,26 +1,20 @@
 """Turn the symbol records of all objects into columns.
 
 The records of an object are packed structs in the flat memory; each field is copied once into
-one preallocated column, many objects at a time. What symbols refer to and contain stays where it
+one preallocated column, object by object. What symbols refer to and contain stays where it
 is (records.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from pielink.arrays import differences, joined
-from pielink.arraytypes import NDArray
 from pielink.formats import goobj
 from pielink.hints import Any
 from pielink.passes.read import Inputs
 from pielink.record import NamedTuple
 from pielink.tables import ABI0, BLOCK_NONPKG_REF, I4, I8, STATIC, U1, U2, U4, Kind, Objects, Slots
-
-# Records copied at a time: few enough that a batch of packed structs stays in the cache.
-_BATCH = 1 << 14
 
 # SymKind of the object file (cmd/internal/objabi/symkind.go) -> Kind.
 OBJECT_KINDS = np.array(
@@ -97,25 +91,6 @@ def load(inputs: Inputs) -> Loaded:
     return Loaded(table, slots, symbols)
 
 
-def _batches(inputs: Inputs, sizes: list[int]) -> Iterator[NDArray[np.void]]:
-    """The symbol records of all objects, in order, some objects at a time.
-
-    `sizes` are the entries of each object.
-    """
-    memory, width = inputs.memory.bytes, goobj.SYMBOL.itemsize
-    parts: list[U1] = []
-    records = 0
-    for found, size in zip(inputs.objects, sizes, strict=True):
-        start = found.blocks[goobj.SYMDEF]
-        parts.append(memory[start : start + size * width])
-        records += size
-        if records >= _BATCH:
-            yield np.frombuffer(np.concatenate(parts), goobj.SYMBOL)
-            parts, records = [], 0
-    if parts:
-        yield np.frombuffer(np.concatenate(parts), goobj.SYMBOL)
-
-
 def _entries(inputs: Inputs, sizes: I8) -> dict[str, Any]:
     """The columns that come straight from the symbol records; kinds as the objects have them.
 
@@ -123,15 +98,16 @@ def _entries(inputs: Inputs, sizes: I8) -> dict[str, Any]:
     """
     # np.empty, unlike np.zeros, asks the kernel for huge pages.
     columns = {name: np.empty(int(sizes.sum()), dtype) for name, dtype, _ in _COLUMNS}
+    fields = [(columns[name], field) for name, _, field in _COLUMNS]
     stop = int(sizes[0])
-    for column in columns.values():
+    for column, _ in fields:
         column[:stop] = 0
-    for records in _batches(inputs, sizes[1:].tolist()):
-        start, stop = stop, stop + len(records)
-        for name, _, field in _COLUMNS:
-            columns[name][start:stop] = records[field]
-    base = np.array([0, *(o.base for o in inputs.objects)], np.int64)
-    columns["name_offset"] += np.repeat(base, sizes)
+    for found, size in zip(inputs.objects, sizes[1:].tolist(), strict=True):
+        start, stop = stop, stop + size
+        records = np.frombuffer(inputs.view, goobj.SYMBOL, size, found.blocks[goobj.SYMDEF])
+        for column, field in fields:
+            column[start:stop] = records[field]
+        columns["name_offset"][start:stop] += found.base
     return columns
 
 
