@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 from pielink.errors import FormatError
 from pielink.hints import Any
+from pielink.record import NamedTuple
 
 # str: a scalar; bytes: what is between the brackets of a flow sequence; list: a block sequence.
 YamlMap = dict[str, Any]
@@ -29,6 +30,7 @@ def documents(data: bytes, file: str) -> Iterator[tuple[str, int, YamlMap]]:
 
     `file` is how messages call it. Raises FormatError where the text is not as above.
     """
+    known: dict[bytes, _Beginning] = {}
     at = _next_rule(data, 0)
     if at < 0 or data[:at].strip():
         raise FormatError("is not a text stub (it should begin with --- or {)", file)
@@ -39,7 +41,7 @@ def documents(data: bytes, file: str) -> Iterator[tuple[str, int, YamlMap]]:
         tag = data[at + len(_RULE) : body].partition(b"#")[0].strip()
         if tag and not tag.startswith(b"!"):
             raise _refusal(data, at, file)
-        yield tag[1:].decode(), at, _mapping(data, body + 1, end, file)
+        yield tag[1:].decode(), at, _mapping(data, body + 1, end, known, file)
         at = end
 
 
@@ -60,19 +62,41 @@ def _refusal(data: bytes, at: int, file: str, why: str = "not understood") -> Fo
     return FormatError(f"line {line} of text stub: {why}", file)
 
 
-def _mapping(data: bytes, at: int, end: int, file: str) -> YamlMap:
+class _Beginning(NamedTuple):
+    """What a line begins with."""
+
+    key: str  # "" if there is none
+    dash: bool
+    indented: bool
+
+
+def _mapping(data: bytes, at: int, end: int, known: dict[bytes, _Beginning], file: str) -> YamlMap:
+    """Read the mapping in data[at:end].
+
+    `known` grows: the beginnings of lines up to the colon, for a file has the same few of them.
+    """
     top: YamlMap = {}
     sequence: list[Any] | None = None  # the block sequence that lines with a dash add to
     entry: YamlMap | None = None  # its last mapping, that indented lines add to
     while at < end:
         start, stop = at, _end_of_line(data, at, end)
         line = data[at:stop]
-        text = line.lstrip(b" ")
         at = stop + 1
-        if not text or text.startswith(b"#") or line.rstrip(b" ") == b"...":
-            continue
-        dash, indented = text.startswith(b"- "), len(text) < len(line)
-        key, text = _key(text[2:].lstrip(b" ") if dash else text)
+        before, colon, text = line.partition(b":")
+        keyed = colon and text[:1] in (b"", b" ")
+        beginning = known.get(before) if keyed else None
+        if beginning is not None:
+            text = text.lstrip(b" ")
+        else:
+            text = line.lstrip(b" ")
+            if not text or text.startswith(b"#") or line.rstrip(b" ") == b"...":
+                continue
+            dash, indented = text.startswith(b"- "), len(text) < len(line)
+            key, text = _key(text[2:].lstrip(b" ") if dash else text)
+            beginning = _Beginning(key, dash, indented)
+            if key:
+                known[before] = beginning
+        key, dash, indented = beginning
         read = _value(data, stop - len(text), stop, end)
         if read is None:
             raise _refusal(data, start, file)
@@ -110,8 +134,8 @@ def _value(data: bytes, at: int, stop: int, end: int) -> tuple[Any, int] | None:
     """
     first = data[at : at + 1] if at < stop else b""
     if first == b"[":
-        after = _end_of_flow(data, at, end)
-        value: Any = data[at + 1 : after - 1]
+        flow: tuple[Any, int] = _flow(data, at, end)
+        value, after = flow
         stop = _end_of_line(data, after, end)
     elif first in (b"'", b'"'):
         text, after = _quoted(data, at, stop)
@@ -124,14 +148,18 @@ def _value(data: bytes, at: int, stop: int, end: int) -> tuple[Any, int] | None:
     return (value, stop + 1) if after and (not rest or rest.startswith(b"#")) else None
 
 
-def _end_of_flow(data: bytes, at: int, end: int) -> int:
-    """Return the offset behind the ] of the flow sequence at `at`; 0 if none ends it."""
+def _flow(data: bytes, at: int, end: int) -> tuple[bytes, int]:
+    """Return what is between the brackets of the flow sequence at `at`, and the offset behind it.
+
+    That is 0 if nothing ends it.
+    """
     close = data.find(b"]", at, end)
     body = data[at + 1 : max(close, at + 1)]
     nested = b"[" in body or b"{" in body or b"}" in body
     if nested or b'"' in body or (b"'" in body and body.count(b"'") % 2):
-        return _walk(data, at + 1, end)[1]
-    return close + 1
+        after = _walk(data, at + 1, end)[1]
+        return data[at + 1 : after - 1], after
+    return body, close + 1
 
 
 def elements(flow: bytes) -> list[bytes] | None:

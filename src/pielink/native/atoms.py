@@ -144,10 +144,10 @@ def cfi_records(host: Host, section: int) -> Iterator[int]:
     Raises FormatError when one reaches past the section. A length of 0 ends the table.
     """
     data = section_bytes(host, section)
-    lengths = data[: len(data) // 4 * 4]
+    lengths = data[: len(data) // 4 * 4].tobytes()
     offset = 0
     while offset + 4 <= len(data):
-        length = int.from_bytes(lengths[offset : offset + 4].tobytes(), "little")
+        length = int.from_bytes(lengths[offset : offset + 4], "little")
         if length == 0 and offset:
             return
         if not 8 <= length <= len(data) - offset - 4:  # a 64-bit length (0xffffffff) is not used

@@ -192,9 +192,9 @@ def _report_demanded(
 def wanted_names(program: Program, reachable: Bool) -> list[bytes]:
     """Host names of the live Go symbols that Go does not define."""
     slots = program.slots
-    open_ = reachable & (slots.version == ABI0) & (slots.name_size > 0)
-    open_ &= slots.kind == Kind.UNDEFINED
-    return [host_name(program.name(slot)) for slot in np.flatnonzero(open_).tolist()]
+    rows = np.flatnonzero(reachable & (slots.kind == Kind.UNDEFINED))
+    open_ = (slots.version.take(rows) == ABI0) & (slots.name_size.take(rows) > 0)
+    return [host_name(program.name(slot)) for slot in rows.compress(open_).tolist()]
 
 
 def _go_slots(program: Program, cgo: Cgo, names: Sequence[bytes]) -> I4:

@@ -216,6 +216,7 @@ def _by_install_name(name: str, paths: libsearch.SearchPaths) -> list[Library]:
     path = libsearch.find_install_name(paths, name, "/")
     if path is not None and paths.roots:
         return libraries.read_file(path)
-    if name == system_libraries.LIBSYSTEM and libsearch.zig_libsystem_stub() is not None:
-        return libraries.libsystem()
+    stub = libsearch.zig_libsystem_stub() if name == system_libraries.LIBSYSTEM else None
+    if stub is not None:
+        return libraries.read_file(stub)
     return [libraries.unlisted(name)]
