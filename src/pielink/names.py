@@ -9,7 +9,6 @@ not happen by chance.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
@@ -150,8 +149,8 @@ class NameIndex:
         self._head[bucket[::-1]] = rows[::-1]
         crowded = np.flatnonzero(self._head.take(bucket) != rows)
         order = np.argsort(bucket[crowded], kind="stable")
-        self._crowded: list[int] = crowded[order].tolist()
-        self._crowded_bucket: list[int] = bucket[crowded[order]].tolist()
+        self._crowded = crowded[order]
+        self._crowded_bucket = bucket[self._crowded]
         self._view = memory.bytes.data
 
     def _buckets(self, key: U8) -> I8:
@@ -191,9 +190,9 @@ class NameIndex:
         return self._crowded_slot(bucket, name, version)
 
     def _crowded_slot(self, bucket: int, name: bytes, version: int) -> int:
-        at = bisect_left(self._crowded_bucket, bucket)
+        at = int(np.searchsorted(self._crowded_bucket, bucket))
         while at < len(self._crowded) and self._crowded_bucket[at] == bucket:
-            row, at = self._crowded[at], at + 1
+            row, at = int(self._crowded[at]), at + 1
             if self._is(row, name, version):
                 return int(self._slot[row])
         return 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from resource import RUSAGE_SELF, getrusage
 
 import numpy as np
 
@@ -68,7 +67,8 @@ class LinkResult(Record):
     imports: Imports
     info: DyldInfo
     timings: dict[str, float] = fresh(factory=dict)  # pass -> seconds
-    peak_memory: dict[str, int] = fresh(factory=dict)  # pass -> the process's, in bytes
+    # Pass -> the process's, in bytes; only if LinkOptions.benchmark is "mem".
+    peak_memory: dict[str, int] = fresh(factory=dict)
 
     @property
     def output(self) -> Path:
@@ -79,18 +79,25 @@ class LinkResult(Record):
 
 
 class _Clock:
-    """Times the passes and notes the process's peak resident size after each."""
+    """Times the passes and notes, if wanted, the process's peak resident size after each."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory: bool) -> None:
         self.timings: dict[str, float] = {}
-        self.peak_memory: dict[str, int] = {}
+        self.peak_memory: dict[str, int] | None = {} if memory else None
 
     def run(self, name: str, step: Callable[[], None]) -> None:
         """Do a step of this pass."""
         start = time.perf_counter()
         step()
         self.timings[name] = self.timings.get(name, 0.0) + time.perf_counter() - start
-        self.peak_memory[name] = getrusage(RUSAGE_SELF).ru_maxrss * RSS_UNIT
+        if self.peak_memory is not None:
+            self.peak_memory[name] = _peak_memory()
+
+
+def _peak_memory() -> int:
+    from resource import RUSAGE_SELF, getrusage  # most links do not ask
+
+    return getrusage(RUSAGE_SELF).ru_maxrss * RSS_UNIT
 
 
 def link(options: LinkOptions) -> LinkResult:
@@ -99,7 +106,7 @@ def link(options: LinkOptions) -> LinkResult:
     Raises LinkError with the problems of the first pass that has any, FormatError for a malformed
     input; then no output is written.
     """
-    timed, work = _Clock(), _Link(options)
+    timed, work = _Clock(options.benchmark == "mem"), _Link(options)
     for name, step in (
         ("read", work.read),
         ("resolve", work.resolve),
@@ -122,7 +129,7 @@ def link(options: LinkOptions) -> LinkResult:
         *(options.output, work.symbols, work.relocs, work.layout, work.fixups),
         *(work.imports, work.info),
         timings=timed.timings,
-        peak_memory=timed.peak_memory,
+        peak_memory=timed.peak_memory or {},
     )
 
 

@@ -26,8 +26,6 @@ Source: cmd/internal/goobj/objfile.go of Go 1.26 and 1.27 (the format is the sam
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 
 from pielink.arraytypes import U4
@@ -216,7 +214,7 @@ def read_object(view: memoryview, base: int, end: int, name: str) -> GoObject:
     flags, *offsets = _words(view, base + 16, 20).tolist()
     if offsets[0] < _HEADER_SIZE or offsets[END] > end - base or offsets != sorted(offsets):
         raise malformed("a block lies outside of the file", name)
-    sizes = [stop - start for start, stop in itertools.pairwise(offsets)]
+    sizes = list(map(int.__sub__, offsets[1:], offsets))
     if any(map(int.__mod__, sizes, ENTRY_SIZE)):
         raise malformed("a block's size is no multiple of its entries", name)
     counts = list(map(int.__floordiv__, sizes, ENTRY_SIZE))
@@ -224,7 +222,7 @@ def read_object(view: memoryview, base: int, end: int, name: str) -> GoObject:
         raise malformed("an index block is too short", name)
     if counts[HASH64] < counts[HASHED64DEF] or counts[HASH] < counts[HASHEDDEF]:
         raise malformed("content hashes are missing", name)
-    return GoObject(name, base, flags, fingerprint, [base + o for o in offsets], counts)
+    return GoObject(name, base, flags, fingerprint, list(map(base.__add__, offsets)), counts)
 
 
 def malformed(what: str, name: str) -> FormatError:

@@ -61,7 +61,7 @@ from pielink.tables import (
 )
 from pielink.together import together
 
-_FILTER_BITS = 20
+_FILTER_FACTOR = 8  # places for each name: one in ten is taken for one of the others by mistake
 # Columns that a winning definition brings to the canonical slot.
 _DEFINITION = [
     name
@@ -229,8 +229,9 @@ def _named(memory: Memory, slots: Slots, slot: I4) -> _Names:
 
 def _possibly_named(key: U8, count: int) -> I8:
     """Those of the first `count` names whose key also occurs among the others: few."""
-    place = (key & np.uint64((1 << _FILTER_BITS) - 1)).view(np.int64)
-    seen = np.zeros(1 << _FILTER_BITS, np.bool_)
+    bits = (_FILTER_FACTOR * len(key)).bit_length()
+    place = (key & np.uint64((1 << bits) - 1)).view(np.int64)
+    seen = np.zeros(1 << bits, np.bool_)
     seen[place[count:]] = True
     return np.flatnonzero(seen.take(place[:count]))
 
