@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import py_compile
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from go_inputs import go_inputs
+
+import pielink
 
 ABOUT = """
 def about(names):
@@ -40,6 +43,8 @@ names = [name for name, spec in specs if spec and type(spec.loader).__name__ == 
 sys.stdout.flush()
 about(names)
 """
+    # Some environments tell Python to keep no compiled code.
+    compileall.compile_dir(Path(pielink.__file__).parent, quiet=2)
     mine = run(code, *go_inputs("hello").link_argv(tmp_path / "out"))
     names = [line.split(" ")[0] for line in mine.splitlines()[::3]]
     assert {"pielink.pipeline", "pielink.passes.reach", "numpy._core.overrides"} <= set(names)
