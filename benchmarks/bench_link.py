@@ -108,7 +108,7 @@ def main() -> int:
     """Print one line per program; 1 if a ratio is over its limit."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("programs", nargs="*", default=list(PROGRAMS))
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=31)
     options = parser.parse_args()
     print(f"ratios to go tool link -w, medians of {options.rounds}")
     print(f"{'program':<16}{'wall time':<20}{'peak memory':<20}")
