@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from host_inputs import CACHE, TARGET, ZIG, compile_object
+from host_inputs import CACHE, TARGET, ZIG, compile_object, libsystem_stub
 
 from pielink.errors import LinkError, Problems
 from pielink.native import diagnose, gather, libraries, libsearch, prepare, select, toolchain
@@ -29,7 +29,8 @@ def test_a_cxx_program_links_against_zigs_archives(monkeypatch: pytest.MonkeyPat
     problems = Problems()
     host = gather.gather(select.load_objects(sources, [b"_main"]))
     found = prepare.keep(prepare.analyse(host, problems), [b"_main"])
-    linked = libraries.link([libraries.libsystem()], libsearch.search_paths(), 13 << 16)
+    libsystem = libraries.read_file(libsystem_stub())
+    linked = libraries.link([libsystem], libsearch.search_paths(), 13 << 16)
     where = np.zeros(len(found.names), np.uint8)
     for name, row in found.names.row.items():
         here = name == b"___dso_handle"

@@ -149,21 +149,6 @@ def unlisted(install_name: str) -> Library:
     return Library(install_name, install_name, version, version, "", (), {}, listed=False)
 
 
-def libsystem() -> list[Library]:
-    """Read the stub of libSystem that comes with zig.
-
-    Raises FormatError that says what to install where there is none.
-    """
-    stub = libsearch.zig_libsystem_stub()
-    if stub is None:
-        raise FormatError(
-            "no stub of libSystem was found; install one with zig (pip install ziglang), "
-            "or name an SDK with -syslibroot",
-            "-lSystem",
-        )
-    return read_file(stub)
-
-
 def link(
     groups: Iterable[Sequence[Library]],
     paths: SearchPaths,
