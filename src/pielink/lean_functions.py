@@ -110,32 +110,16 @@ def stack(arrays: Any, axis: int = 0) -> Any:
     return concatenate([part[(*place, None)] for part in parts], axis)
 
 
-def _any(
-    values: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    keepdims: Any = False,
-    *,
-    where: Any = True,
-) -> Any:
-    if axis is None and dtype is None and out is None and not keepdims and where is True:
+def _any(values: Any, axis: Any = None, dtype: Any = None, *more: Any, **named: Any) -> Any:
+    if axis is None and dtype is None and not more and not named:
         return truth(count_nonzero(values) > 0)
-    return logical_or.reduce(values, axis, dtype or bool, out, keepdims, where=where)
+    return logical_or.reduce(values, axis, dtype or bool, *more, **named)
 
 
-def _all(
-    values: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    keepdims: Any = False,
-    *,
-    where: Any = True,
-) -> Any:
-    if axis is None and dtype is None and out is None and not keepdims and where is True:
+def _all(values: Any, axis: Any = None, dtype: Any = None, *more: Any, **named: Any) -> Any:
+    if axis is None and dtype is None and not more and not named:
         return truth(count_nonzero(values) == values.size)
-    return logical_and.reduce(values, axis, dtype or bool, out, keepdims, where=where)
+    return logical_and.reduce(values, axis, dtype or bool, *more, **named)
 
 
 def _sum(values: Any, axis: Any = None, dtype: Any = None, *more: Any, **named: Any) -> Any:

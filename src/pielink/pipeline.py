@@ -83,14 +83,15 @@ class _Clock:
 
     def __init__(self, memory: bool) -> None:
         self.timings: dict[str, float] = {}
-        self.peak_memory: dict[str, int] | None = {} if memory else None
+        self.peak_memory: dict[str, int] = {}
+        self._memory = memory
 
     def run(self, name: str, step: Callable[[], None]) -> None:
         """Do a step of this pass."""
         start = time.perf_counter()
         step()
         self.timings[name] = self.timings.get(name, 0.0) + time.perf_counter() - start
-        if self.peak_memory is not None:
+        if self._memory:
             self.peak_memory[name] = _peak_memory()
 
 
@@ -129,7 +130,7 @@ def link(options: LinkOptions) -> LinkResult:
         *(options.output, work.symbols, work.relocs, work.layout, work.fixups),
         *(work.imports, work.info),
         timings=timed.timings,
-        peak_memory=timed.peak_memory or {},
+        peak_memory=timed.peak_memory,
     )
 
 

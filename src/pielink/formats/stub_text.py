@@ -15,7 +15,6 @@ from collections.abc import Iterator
 
 from pielink.errors import FormatError
 from pielink.hints import Any
-from pielink.record import NamedTuple
 
 # str: a scalar; bytes: what is between the brackets of a flow sequence; list: a block sequence.
 YamlMap = dict[str, Any]
@@ -30,7 +29,6 @@ def documents(data: bytes, file: str) -> Iterator[tuple[str, int, YamlMap]]:
 
     `file` is how messages call it. Raises FormatError where the text is not as above.
     """
-    known: dict[bytes, _Beginning] = {}
     at = _next_rule(data, 0)
     if at < 0 or data[:at].strip():
         raise FormatError("is not a text stub (it should begin with --- or {)", file)
@@ -41,7 +39,7 @@ def documents(data: bytes, file: str) -> Iterator[tuple[str, int, YamlMap]]:
         tag = data[at + len(_RULE) : body].partition(b"#")[0].strip()
         if tag and not tag.startswith(b"!"):
             raise _refusal(data, at, file)
-        yield tag[1:].decode(), at, _mapping(data, body + 1, end, known, file)
+        yield tag[1:].decode(), at, _mapping(data, body + 1, end, file)
         at = end
 
 
@@ -62,19 +60,7 @@ def _refusal(data: bytes, at: int, file: str, why: str = "not understood") -> Fo
     return FormatError(f"line {line} of text stub: {why}", file)
 
 
-class _Beginning(NamedTuple):
-    """What a line begins with."""
-
-    key: str  # "" if there is none
-    dash: bool
-    indented: bool
-
-
-def _mapping(data: bytes, at: int, end: int, known: dict[bytes, _Beginning], file: str) -> YamlMap:
-    """Read the mapping in data[at:end].
-
-    `known` grows: the beginnings of lines up to the colon, for a file has the same few of them.
-    """
+def _mapping(data: bytes, at: int, end: int, file: str) -> YamlMap:
     top: YamlMap = {}
     sequence: list[Any] | None = None  # the block sequence that lines with a dash add to
     entry: YamlMap | None = None  # its last mapping, that indented lines add to
@@ -82,21 +68,11 @@ def _mapping(data: bytes, at: int, end: int, known: dict[bytes, _Beginning], fil
         start, stop = at, _end_of_line(data, at, end)
         line = data[at:stop]
         at = stop + 1
-        before, colon, text = line.partition(b":")
-        keyed = colon and text[:1] in (b"", b" ")
-        beginning = known.get(before) if keyed else None
-        if beginning is not None:
-            text = text.lstrip(b" ")
-        else:
-            text = line.lstrip(b" ")
-            if not text or text.startswith(b"#") or line.rstrip(b" ") == b"...":
-                continue
-            dash, indented = text.startswith(b"- "), len(text) < len(line)
-            key, text = _key(text[2:].lstrip(b" ") if dash else text)
-            beginning = _Beginning(key, dash, indented)
-            if key:
-                known[before] = beginning
-        key, dash, indented = beginning
+        text = line.lstrip(b" ")
+        if not text or text.startswith(b"#") or line.rstrip(b" ") == b"...":
+            continue
+        dash, indented = text.startswith(b"- "), len(text) < len(line)
+        key, text = _key(text[2:].lstrip(b" ") if dash else text)
         read = _value(data, stop - len(text), stop, end)
         if read is None:
             raise _refusal(data, start, file)
@@ -132,10 +108,10 @@ def _value(data: bytes, at: int, stop: int, end: int) -> tuple[Any, int] | None:
 
     Returns the value, "" for none, and where the next line begins; None if it is not understood.
     """
+    value: Any
     first = data[at : at + 1] if at < stop else b""
     if first == b"[":
-        flow: tuple[Any, int] = _flow(data, at, end)
-        value, after = flow
+        value, after = _flow(data, at, end)
         stop = _end_of_line(data, after, end)
     elif first in (b"'", b'"'):
         text, after = _quoted(data, at, stop)
@@ -155,8 +131,8 @@ def _flow(data: bytes, at: int, end: int) -> tuple[bytes, int]:
     """
     close = data.find(b"]", at, end)
     body = data[at + 1 : max(close, at + 1)]
-    nested = b"[" in body or b"{" in body or b"}" in body
-    if nested or b'"' in body or (b"'" in body and body.count(b"'") % 2):
+    unplain = any(map(body.__contains__, _NOT_IN_LIST))
+    if unplain or (b"'" in body and body.count(b"'") % 2):
         after = _walk(data, at + 1, end)[1]
         return data[at + 1 : after - 1], after
     return body, close + 1

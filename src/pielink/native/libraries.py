@@ -90,6 +90,7 @@ class LinkedLibraries:
             number, text, flags = self._lists[row]
             names = self._sources[number].library.names_in(text)
             self._named.setdefault(number, {}).update(dict.fromkeys(names, flags))
+        self._named = dict(sorted(self._named.items()))
 
     def find(self, name: bytes) -> Export | None:
         """Return where the symbol `name` is; None where no library is known to have it."""
@@ -97,8 +98,7 @@ class LinkedLibraries:
             return None
         row = self._listed.find(name)
         last, _, flags = self._lists[row] if row >= 0 else (len(self._sources), b"", 0)
-        for number in sorted(self._named):
-            named = self._named[number]
+        for number, named in self._named.items():
             if number < last and name in named and name not in self._sources[number].hidden:
                 return self._export(number, name, named[name])
         if last == len(self._sources):

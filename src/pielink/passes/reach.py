@@ -225,10 +225,6 @@ class _Walk:
         kinds = action.take(special)
         return [(special.compress(kinds == k), Action(k)) for k in distinct(kinds).tolist()]
 
-    def targets(self, row: I8, source: I4) -> I4:
-        """What the relocations `row` of the symbols `source` refer to."""
-        return self.program.targets(self.program.slots.object[source], self.program.relocs.at(row))
-
     def marked(self, marks: Marks) -> I4:
         """What these markers are about."""
         if not marks.target.all():
@@ -293,9 +289,10 @@ def _prune_map_inits(program: Program, walk: _Walk) -> tuple[I8, I4, int]:
     inits = np.flatnonzero(candidates & walk.reachable).astype(np.int32)
     inits = inits[program.auxes.spans(inits)[1] > 0]
     row, owner = program.relocs.rows(inits)
-    weak = program.relocs.at(row)["type"] == Reloc.WEAK | Reloc.CALL
+    relocs = program.relocs.at(row)
+    weak = relocs["type"] == Reloc.WEAK | Reloc.CALL
     row, source = row[weak], inits[owner[weak]]
-    target = walk.targets(row, source)
+    target = program.targets(slots.object[source], relocs[weak])
     unused = ~walk.reachable[target]
     row, callers, target = np.sort(row[unused]), distinct(source[unused]), target[unused]
     for slot in target.tolist():
