@@ -15,8 +15,8 @@ def _simple(code: str) -> type[Any]:
     return type("Simple", (_ctypes._SimpleCData,), {"_type_": code})
 
 
-# The types of arguments and results. A null pointer as a result is None.
-INT, LONG, SIZE, POINTER = map(_simple, ("i", "l", "L", "P"))
+# The types of arguments and results. A null pointer as a result is None; a string is of bytes.
+INT, LONG, SIZE, POINTER, STRING = map(_simple, ("i", "l", "L", "P", "z"))
 
 
 def function(name: str, result: type[Any], *arguments: type[Any]) -> Callable[..., Any]:
