@@ -19,8 +19,11 @@ def _simple(code: str) -> type[Any]:
 INT, LONG, SIZE, POINTER, STRING = map(_simple, ("i", "l", "L", "P", "z"))
 
 
-def function(name: str, result: type[Any], *arguments: type[Any]) -> Callable[..., Any]:
-    """The function `name` of this process; OSError if there is none. `errno` tells its error."""
+def function(name: str, result: type[Any] | None, *arguments: type[Any]) -> Callable[..., Any]:
+    """The function `name` of this process; OSError if there is none. `errno` tells its error.
+
+    It runs without the interpreter's lock. None for `result`: void.
+    """
     own = {
         "_flags_": _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO,
         "_restype_": result,

@@ -64,6 +64,8 @@ def main(argv: list[str] | None = None) -> int:
     if owns_process:
         lean_import.install()
     module = importlib.import_module(f"pielink.cli.{args[0]}")
+    if owns_process:
+        gc.freeze()  # nor will what they made become any
     gc.enable()
     try:
         return int(module.main(args[1:]))

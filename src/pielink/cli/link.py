@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 
 import pielink
-from pielink import cli, lean_numpy
+from pielink import cli, heap, lean_numpy
 from pielink.golang.flags import link_options, parse_flags, usage
 from pielink.hints import TYPE_CHECKING
 from pielink.options import BuildConfig, LinkOptions
 
 if TYPE_CHECKING:
     from pielink.pipeline import LinkResult
-
-# mallopt's parameters and what they are set to (bytes; arenas): see `keep_memory`.
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8
-_MALLOC_OPTIONS = (
-    (_M_MMAP_THRESHOLD, 1 << 30),
-    (_M_TRIM_THRESHOLD, (1 << 31) - 1),
-    (_M_TOP_PAD, 16 << 20),
-    (_M_ARENA_MAX, 1),
-)
 
 
 def main(argv: list[str]) -> int:
@@ -48,7 +38,7 @@ def run(options: LinkOptions) -> int:
     # of its time.
     gc.disable()
     if cli.owns_process:
-        keep_memory()
+        heap.prepare()
         lean_numpy.install()
     try:
         result = pielink.link(options)
@@ -59,25 +49,6 @@ def run(options: LinkOptions) -> int:
     if options.benchmark:
         print("\n".join(benchmark(result, options.benchmark)))
     return 0
-
-
-def keep_memory() -> None:
-    """Let this process keep the memory that it frees, for as long as it lives.
-
-    Passes make and drop large arrays. glibc gives each of them back to the kernel at once, which
-    then clears the pages of the next one: a fifth of the time of a large link. What a thread frees
-    is for all threads to take.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    from pielink import libc
-
-    try:
-        mallopt = libc.function("mallopt", libc.INT, libc.INT, libc.INT)
-    except OSError:  # not glibc: musl has no such options
-        return
-    for option, value in _MALLOC_OPTIONS:
-        mallopt(option, value)
 
 
 def trace(options: LinkOptions, result: LinkResult) -> list[str]:

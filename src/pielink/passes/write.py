@@ -74,7 +74,8 @@ def _exchange(one: str, other: str) -> bool:
     except OSError:  # the C library is older than the function
         return False
     at = _AT_FDCWD
-    return rename(at, os.fsencode(one), at, os.fsencode(other), _RENAME_EXCHANGE) == 0
+    failed = rename(at, os.fsencode(one), at, os.fsencode(other), _RENAME_EXCHANGE)
+    return not failed
 
 
 def _write_all(descriptor: int, parts: Iterable[bytes | memoryview]) -> None:
