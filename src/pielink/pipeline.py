@@ -252,7 +252,7 @@ class _Link:
         builder, host = self.builder, self.host
         builder.append(self.tables.symbols)
         self.unwind = None
-        if self.code is not None:
+        if self.code is not None and not self.code.whole:
             from pielink.passes.hostunwind import add_unwind_info
 
             header = self.base - self.room
@@ -360,7 +360,7 @@ class _Link:
         elif stubs.lazy:
             set_lazy_offsets(self.image, layout, stubs, self.lazy_offsets)
         tables: dict[str, bytes] = {}
-        if self.code is not None:
+        if self.code is not None and not self.code.whole:
             from pielink.passes.hostcode import code_tables
 
             tables = code_tables(self.code, self.host, layout, self.functions)

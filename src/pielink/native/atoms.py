@@ -5,7 +5,8 @@ and assembler labels (L...). Sections of literals split by what they hold, whate
 have: strings at each NUL, numbers and pointers every so many bytes. `__compact_unwind` and
 `__eh_frame` are tables of records in every file. Other files give one atom a section.
 
-Sections that the link consumes (debug information, `__objc_imageinfo`, bitcode) give none.
+Sections that the link consumes (debug information, `__objc_imageinfo`, bitcode) give none; nor do
+the unwind tables of files that stay whole.
 Source: ld64's macho_relocatable_file.cpp, LLVM's lld/MachO/InputFiles.cpp.
 """
 
@@ -60,16 +61,19 @@ def is_named(host: Host, title: tuple[bytes, bytes]) -> Any:
 def split(host: Host, whole: Bool | None = None) -> tuple[Atoms, Placement]:
     """Split all sections; `whole` (one row a file) asks for one atom a section nonetheless.
 
-    Raises FormatError for a section of records or strings whose last one is cut off.
+    Such files are for images without `__unwind_info`, as Go's linker makes them. Raises FormatError
+    for a section of records or strings whose last one is cut off.
     """
     sections = host.sections
     divisible = np.array([f.flags & macho.MH_SUBSECTIONS_VIA_SYMBOLS for f in host.files], bool)
-    if whole is not None:
-        divisible &= ~whole
-    by_symbol = append(divisible, False)[sections.file]
+    unwound = is_named(host, EH_FRAME) | is_named(host, COMPACT_UNWIND)
     consumed = gather.is_debug(sections) | (sections.name == IMAGE_INFO)
     consumed |= sections.segment == BITCODE_SEGMENT
-    by_record, records = _record_cuts(host, by_symbol & ~consumed, consumed)
+    if whole is not None:
+        divisible &= ~whole
+        consumed |= unwound & whole[sections.file]
+    by_symbol = append(divisible, False)[sections.file]
+    by_record, records = _record_cuts(host, (by_symbol | unwound) & ~consumed)
     starts = np.flatnonzero(~consumed & (sections.size > 0)) << OFFSET_BITS
     symbols = _symbol_cuts(host, by_symbol & ~by_record & ~consumed)
     keys = distinct(np.concatenate([starts, symbols, *records]).astype(np.int64))
@@ -88,8 +92,9 @@ def _symbol_cuts(host: Host, by_symbol: Bool) -> I8:
     return section << OFFSET_BITS | (symbols.value[rows] - host.sections.address[section])
 
 
-def _record_cuts(host: Host, by_symbol: Bool, consumed: Bool) -> tuple[Bool, list[I8]]:
-    """Return which sections are tables of records or strings, and the places where those begin.
+def _record_cuts(host: Host, divisible: Bool) -> tuple[Bool, list[I8]]:
+    """Return which of the `divisible` sections are tables of records or strings, and the places
+    where those begin.
 
     The loop runs over sections, of which a file has at most 255.
     """
@@ -97,8 +102,7 @@ def _record_cuts(host: Host, by_symbol: Bool, consumed: Bool) -> tuple[Bool, lis
     cuts: list[I8] = []
     found = np.zeros(len(kind), np.bool_)
     eh_frame, compact = is_named(host, EH_FRAME), is_named(host, COMPACT_UNWIND)
-    candidates = (by_symbol | eh_frame | compact) & ~consumed & (host.sections.size > 0)
-    for section in np.flatnonzero(candidates).tolist():
+    for section in np.flatnonzero(divisible & (host.sections.size > 0)).tolist():
         name = host.sections.name[section]
         size = RECORD_SIZE_OF_TYPE.get(int(kind[section])) or RECORD_SIZE_OF_NAME.get(name)
         if compact[section]:

@@ -10,17 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pielink.errors import Problems
-from pielink.native import (
-    atoms,
-    ehframe,
-    literals,
-    objc,
-    reach,
-    relocs,
-    symbols,
-    tlv,
-    unwind,
-)
+from pielink.native import atoms, reach, relocs, symbols, tlv
 from pielink.native.tables import NONE, Atoms, Host, Names, Placement, Relocs, UnwindEntries
 from pielink.record import Record
 from pielink.rows import take
@@ -60,17 +50,21 @@ class Analysed(Record):
 def analyse(host: Host, problems: Problems, *, whole: Bool | None = None) -> Analysed:
     """Split the files into atoms, and find out which definition each name has.
 
-    See atoms.split for `whole`; literals stay as they are if all files are whole. Raises
-    FormatError for the first malformed input; what is wrong between inputs goes into `problems`.
+    See atoms.split for `whole`; if all files are, literals stay as they are, and the objects have
+    no image info. Raises FormatError for the first malformed input; what is wrong between inputs
+    goes into `problems`.
     """
     pieces, placement = atoms.split(host, whole)
     names = symbols.resolve(host, placement, problems)
     pieces, names = symbols.allocate_commons(host, pieces, names)
     rows = symbols.settle(relocs.normalise(host, pieces, placement, names), names)
+    if whole is not None and whole.all():
+        return Analysed(host, pieces, placement, names, rows, UnwindEntries.none(), b"")
+    from pielink.native import ehframe, literals, objc, unwind
+
     frames, rows = ehframe.parse(host, pieces, rows)
-    if whole is None or not whole.all():
-        canonical = literals.merge(host, pieces, rows)
-        pieces, rows, names = literals.apply(pieces, rows, names, canonical)
+    canonical = literals.merge(host, pieces, rows)
+    pieces, rows, names = literals.apply(pieces, rows, names, canonical)
     entries = unwind.collect(host, pieces, rows, frames)
     info = objc.merged_image_info(host, problems)
     return Analysed(host, pieces, placement, names, rows, entries, info)
@@ -83,10 +77,10 @@ def keep(found: Analysed, roots: Iterable[bytes]) -> Prepared:
     wanted = [names.row[name] for name in roots if name in names.row]
     starts = names.atom[wanted]
     quiet = atoms.is_named(host, atoms.EH_FRAME)[pieces.section]
-    edges = unwind.edges(entries)
+    edges = reach.unwind_edges(entries)
     live = reach.live_atoms(pieces, found.relocs, starts[starts != NONE], edges, quiet)
     rows = take(found.relocs, live[found.relocs.atom])
-    entries = unwind.live(entries, live)
+    entries = reach.live_entries(entries, live)
     needed = reach.referenced_names(rows, live, len(names))
     needed[entries.personality_name[entries.personality_name != NONE]] = True
     pieces = tlv.align(host, pieces, live)

@@ -3,7 +3,7 @@
 Roots are what the caller names (entry, Go's references, -u, exported symbols), and atoms that are
 kept for themselves (NO_DEAD_STRIP; initializers and terminators). LIVE_SUPPORT atoms are kept if
 they refer to one that is. Unwind information hangs on its function, and not the other way around:
-see unwind.edges. Source: ld64's Resolver.cpp (deadStripOptimize).
+see unwind_edges. Source: ld64's Resolver.cpp (deadStripOptimize).
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from pielink.arrays import distinct
-from pielink.native.tables import NONE, AtomFlag, Atoms, Relocs
+from pielink.native.tables import NONE, AtomFlag, Atoms, Relocs, UnwindEntries
+from pielink.record import fields
 from pielink.tables import I4, I8, Bool
 
 
@@ -76,3 +77,18 @@ def referenced_names(relocs: Relocs, live: Bool, count: int) -> Bool:
     for column in (relocs.name, relocs.minus_name):
         found[column[used & (column != NONE)]] = True
     return found
+
+
+def unwind_edges(entries: UnwindEntries) -> tuple[I4, I4]:
+    """Return (from, to) columns of atoms: what a live function keeps alive for unwinding."""
+    ends = [
+        (entries.function[c != NONE], c[c != NONE])
+        for c in (entries.lsda, entries.fde, entries.personality)
+    ]
+    return np.concatenate([a for a, _ in ends]), np.concatenate([b for _, b in ends])
+
+
+def live_entries(entries: UnwindEntries, live: Bool) -> UnwindEntries:
+    """Return the rows of functions that are in the image; `live` are the atoms there."""
+    rows = live[entries.function] if len(entries) else np.zeros(0, np.bool_)
+    return UnwindEntries(*(getattr(entries, column)[rows] for column in fields(entries)))

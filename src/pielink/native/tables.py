@@ -226,5 +226,11 @@ class UnwindEntries(Record):
     lsda_offset: I8
     fde: I4  # row in Atoms, or NONE
 
+    @classmethod
+    def none(cls) -> UnwindEntries:
+        """Of no function."""
+        row, offset, word = np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.uint32)
+        return cls(row, offset, word, word, row, row, offset, row, offset, row)
+
     def __len__(self) -> int:
         return len(self.function)

@@ -138,21 +138,6 @@ def _pointer(relocs: Relocs, records: I8, field: int, count: int) -> tuple[I4, I
     return target, name, np.where(present, offset, 0)
 
 
-def edges(entries: UnwindEntries) -> tuple[I4, I4]:
-    """Return (from, to) columns of atoms: what a live function keeps alive for unwinding."""
-    ends = [
-        (entries.function[c != NONE], c[c != NONE])
-        for c in (entries.lsda, entries.fde, entries.personality)
-    ]
-    return np.concatenate([a for a, _ in ends]), np.concatenate([b for _, b in ends])
-
-
-def live(entries: UnwindEntries, live_atoms: Bool) -> UnwindEntries:
-    """Return the rows of functions that are in the image."""
-    rows = live_atoms[entries.function] if len(entries) else np.zeros(0, np.bool_)
-    return UnwindEntries(*(getattr(entries, column)[rows] for column in fields(entries)))
-
-
 def personalities(entries: UnwindEntries) -> tuple[I4, I8]:
     """Number the personality functions that compact entries use: each needs a GOT slot.
 

@@ -76,7 +76,7 @@ class HostCode(Mutable):
     """The host objects of a link, and where the names come from that they leave open."""
 
     prepared: Prepared
-    whole: bool  # one atom a section
+    whole: bool  # one atom a section; neither unwind info nor tables about the code, as with Go
     packages: list[str]  # of each file of prepared.host
     go_slots: dict[int, int] = fresh(factory=dict)  # row in names -> slot
     imports: dict[int, tuple[str, int, bool]] = fresh(factory=dict)

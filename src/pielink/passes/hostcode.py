@@ -12,12 +12,7 @@ from pielink.tables import I4, Layout
 
 
 def code_tables(code: HostCode, host: HostRows, layout: Layout, functions: I4) -> dict[str, bytes]:
-    """Return contents by name as in headers.CODE_TABLES; `functions` are the rows of all functions.
-
-    Objects that Go's linker could link get none, as there.
-    """
-    if code.whole:
-        return {}
+    """Contents by name as in headers.CODE_TABLES; `functions` are the rows of all functions."""
     prepared = code.prepared
     header = header_address(layout.segments)
     address = np.where(host.carriers > 0, layout.address[host.carriers], 0)

@@ -43,7 +43,7 @@ def add_unwind_info(
     there are more personality functions than the format has room for, or if functions overlap.
     """
     entries = code.prepared.unwind_entries
-    if code.whole or not len(entries):
+    if not len(entries):
         return None
     index, functions = unwind.personalities(entries)
     rows = _personality_rows(code, host, functions)
