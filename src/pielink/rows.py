@@ -93,14 +93,14 @@ def made_rows(
     start = np.cumsum([0, *(len(s.relocs) for s in new)]) + first_reloc
     added = symbol_rows(
         count,
-        name_offset=[memory.add(n, 1) for n in names],
+        name_offset=memory.add_names(names),
         name_size=[len(n) for n in names],
         version=[s.version for s in new],
         kind=[s.kind for s in new],
         local=[s.local for s in new],
         size=[s.size if s.size >= 0 else len(s.content) for s in new],
         align=[s.align for s in new],
-        data_offset=[memory.add(s.content) for s in new],
+        data_offset=[memory.add(s.content) if len(s.content) else 0 for s in new],
         data_size=[len(s.content) for s in new],
         reloc_start=start[:-1],
         reloc_count=differences(start),

@@ -18,6 +18,8 @@ Passes take tables and return new ones; a column is never edited after its table
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pielink.arraytypes import I4 as I4
@@ -165,6 +167,12 @@ class Memory:
         self.bytes[start : start + len(data)] = data
         self.used = start + len(data)
         return start
+
+    def add_names(self, names: Sequence[bytes]) -> I8:
+        """Append names, one behind the other; return the offset of each."""
+        start = self.add(b"".join(names), 1)
+        ends = np.cumsum([start, *map(len, names)])
+        return ends[:-1]
 
     def get(self, offset: int, size: int) -> bytes:
         """The `size` bytes at `offset`."""

@@ -183,7 +183,7 @@ def _carriers(memory: Memory, code: HostCode, live: I4, kind: U1) -> Symbols:
     )
     return symbol_rows(
         len(live),
-        name_offset=[memory.add(name, 1) for name in names],
+        name_offset=memory.add_names(names),
         name_size=[len(name) for name in names],
         version=np.full(len(live), STATIC),
         kind=kind,
