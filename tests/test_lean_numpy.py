@@ -117,7 +117,8 @@ import sys
 from pielink import cli
 cli.owns_process = True
 status = cli.main(["link", *sys.argv[1:]])
-heavy = ["ast", "dataclasses", "hashlib", "inspect", "shutil", "subprocess", "typing"]
+heavy = ["ast", "collections", "dataclasses", "functools", "hashlib", "inspect"]
+heavy += ["shutil", "subprocess", "typing"]
 heavy += ["numpy.linalg", "numpy.typing", "numpy._core.records", "numpy._core._internal"]
 heavy += ["contextlib", "enum", "numpy._core._methods", "numpy._core.numeric", "pathlib", "re"]
 if "hello" in sys.argv[-1]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
 
+from pielink.hints import TYPE_CHECKING
 from pielink.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 
 class Problem(Record):

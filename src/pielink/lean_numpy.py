@@ -17,6 +17,8 @@ from importlib.machinery import PathFinder
 from types import ModuleType
 
 from pielink.hints import TYPE_CHECKING, Any
+from pielink.late import LateModule, put, run
+from pielink.record import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,16 +34,6 @@ _METHODS = "numpy._core._methods"  # NumPy's compiled code asks for it at the fi
 _UNUSED = ("ast", "datetime", "inspect", "pickle")
 # What is left to do for whole functions, in this order.
 _rest: list[Callable[[], object]] = []
-
-
-class _Late(ModuleType):
-    """A module whose code runs when the first name is wanted that it does not have yet."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name != "__all__":
-            raise AttributeError(name)
-        _run(self)
-        return getattr(self, name)
 
 
 class _Package(ModuleType):
@@ -84,27 +76,6 @@ class _Matrix:
     """In the place of numpy.matrix, which the core looks for: there is none yet."""
 
 
-def _put(name: str, kind: type[ModuleType]) -> Any:
-    """Put a module whose code has not run into sys.modules; None if there is no such module."""
-    parent, _, _ = name.rpartition(".")
-    path = sys.modules[parent].__path__ if parent else None
-    spec = PathFinder.find_spec(name, path)
-    if spec is None or spec.loader is None:
-        return None
-    module: Any = kind(name)
-    module.__spec__, module.__loader__, module.__file__ = spec, spec.loader, spec.origin
-    module.__package__, module.__cached__ = spec.parent, spec.cached
-    if spec.submodule_search_locations is not None:
-        module.__path__ = spec.submodule_search_locations
-    sys.modules[name] = module
-    return module
-
-
-def _run(module: Any) -> None:
-    module.__class__ = ModuleType
-    module.__spec__.loader.exec_module(module)
-
-
 def _import_numeric() -> None:
     if type(sys.modules.get(_ARRAYPRINT)) is _Printing:
         del sys.modules[_ARRAYPRINT]
@@ -117,10 +88,10 @@ def _complete_core() -> None:
     for step in _rest:
         step()
     _rest.clear()
-    if type(methods := sys.modules.get(_METHODS)) is _Late:
-        _run(methods)
+    if type(methods := sys.modules.get(_METHODS)) is LateModule:
+        run(methods)
     if type(core := sys.modules[_CORE]) is _Package:
-        _run(core)
+        run(core)
 
 
 def _complete() -> None:
@@ -129,7 +100,7 @@ def _complete() -> None:
     numpy: Any = sys.modules["numpy"]
     if type(sys.modules["numpy.lib"]) is _Package:  # imported by the code of numpy
         del sys.modules["numpy.lib"], numpy.lib
-    _run(numpy)
+    run(numpy)
 
 
 def _make_bare_functions(overrides: Any) -> None:
@@ -198,23 +169,43 @@ def _import_marks() -> Any:
         del sys.modules["enum"]
 
 
+def _named(title: str, fields: str) -> Any:
+    """In the place of collections.namedtuple, as far as NumPy uses it."""
+    kind: Any = type(NamedTuple)
+    return kind(title, (NamedTuple,), {"__annotations__": dict.fromkeys(fields.split())})
+
+
+def _import_overrides() -> Any:
+    """numpy._core.overrides, which makes one named tuple, without the module collections."""
+    collections = sys.modules.get("collections")
+    if type(collections) is not LateModule:
+        return import_module(f"{_CORE}.overrides")
+    late: Any = collections
+    late.namedtuple = _named
+    try:
+        return import_module(f"{_CORE}.overrides")
+    finally:
+        if type(late) is LateModule:
+            del late.namedtuple
+
+
 def install() -> None:
     """Let `import numpy` give a part of it; no effect if it is imported already, or not found."""
-    if "numpy" in sys.modules or (numpy := _put("numpy", _Package)) is None:
+    if "numpy" in sys.modules or (numpy := put("numpy", _Package)) is None:
         return
     for name in _UNUSED:
-        if name not in sys.modules and (module := _put(name, _Late)) and name == "datetime":
+        if name not in sys.modules and (module := put(name)) and name == "datetime":
             # NumPy's compiled code asks for this one name.
             module.datetime_CAPI = import_module("_datetime").datetime_CAPI
     marks = _import_marks()
     numpy._NoValue, numpy._CopyMode = marks._NoValue, marks._CopyMode
     numpy.matrix = _Matrix
-    numpy.lib, numpy._core = _put("numpy.lib", _Package), _put(_CORE, _Package)
+    numpy.lib, numpy._core = put("numpy.lib", _Package), put(_CORE, _Package)
     flags = sys.getdlopenflags()
     try:
         # Most functions of the library that multiplies matrices are never called.
         sys.setdlopenflags(os.RTLD_LAZY)
-        _make_bare_functions(import_module(f"{_CORE}.overrides"))
+        _make_bare_functions(_import_overrides())
         arrays, types = import_module(f"{_CORE}.multiarray"), import_module(f"{_CORE}.numerictypes")
         arrays.set_typeDict(types.sctypeDict)
         # As NumPy's own code does: large arrays ask the kernel for huge pages.
@@ -222,10 +213,10 @@ def install() -> None:
         lean = import_module("pielink.lean_functions")
         for function in (*lean.COMPILED, *lean.WRAPPERS):
             setattr(numpy, function.__name__, function)
-        methods = _put(_METHODS, _Late)
+        methods = put(_METHODS)
         for function in lean.METHODS:
             setattr(methods, function.__name__, function)
-        _put(_ARRAYPRINT, _Printing)
+        put(_ARRAYPRINT, _Printing)
         _HOMES[-1:-1] = _AT_NEED
     except (AttributeError, ImportError, TypeError):  # another release, made of other parts
         _complete()

@@ -8,10 +8,12 @@ making a class takes microseconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from operator import itemgetter
 
 from pielink.hints import TYPE_CHECKING, Any, NoReturn, TypeVar, dataclass_transform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ import importlib
 import os
 import sys
 
-from pielink import lean_import
+from pielink import late, lean_import
 from pielink.errors import PielinkError, UsageError
 from pielink.hints import NoReturn
 from pielink.version import __version__
@@ -63,6 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     gc.disable()  # imports make many objects and no garbage
     if owns_process:
         lean_import.install()
+        late.install()
     module = importlib.import_module(f"pielink.cli.{args[0]}")
     if owns_process:
         gc.freeze()  # nor will what they made become any

@@ -14,7 +14,6 @@ Source: cmd/link/internal/ld/inittask.go, runtime/proc.go (initTask).
 
 from __future__ import annotations
 
-from collections import defaultdict
 from heapq import heappop, heappush
 
 import numpy as np
@@ -97,7 +96,7 @@ def _edges(program: Program, roots: I4) -> dict[int, list[int]]:
 def _schedule(program: Program, root: int, edges: dict[int, list[int]]) -> I4:
     """The records that `root` leads to and that have something to run, in order."""
     waits: dict[int, int] = {}
-    wanted_by: dict[int, list[int]] = defaultdict(list)
+    wanted_by: dict[int, list[int]] = {}
     found = [root] if root else []
     while found:
         slot = found.pop()
@@ -105,7 +104,7 @@ def _schedule(program: Program, root: int, edges: dict[int, list[int]]) -> I4:
             continue
         waits[slot] = len(edges[slot])
         for first in edges[slot]:
-            wanted_by[first].append(slot)
+            wanted_by.setdefault(first, []).append(slot)
             found.append(first)
     name = {slot: program.name(slot) for slot in waits}
     ready: list[tuple[bytes, int]] = []
@@ -116,7 +115,7 @@ def _schedule(program: Program, root: int, edges: dict[int, list[int]]) -> I4:
     while ready:
         slot = heappop(ready)[1]
         order.append(slot)
-        for later in wanted_by[slot]:
+        for later in wanted_by.get(slot, ()):
             waits[later] -= 1
             if waits[later] == 0:
                 heappush(ready, (name[later], later))

@@ -8,8 +8,9 @@ src/cmd/internal/goobj/builtinlist.go, src/cmd/link/internal/loader/loader.go an
 from __future__ import annotations
 
 import os
-from functools import cache
+from collections.abc import Callable
 
+from pielink.hints import Any, TypeVar
 from pielink.record import Record
 
 DATA = os.path.join(os.path.dirname(__file__), "data")
@@ -34,39 +35,41 @@ class Release(Record):
     @property
     def builtins(self) -> list[tuple[bytes, int]]:
         """(name, ABI) of the symbols that objects refer to by number."""
-        return _builtins(self.name)
+        return _table("builtins", self.name, _builtins)
 
     @property
     def blocked_linknames(self) -> dict[bytes, list[str]]:
         """Symbol name -> the only packages that may refer to it by linkname."""
-        return _blocked_linknames(self.name)
+        return _table("linknames", self.name, _linknames)
 
     @property
     def runtime_packages(self) -> frozenset[str]:
         """The runtime and what it imports."""
-        return _runtime_packages(self.name)
+        return _table("runtime-packages", self.name, frozenset)
 
 
-def _lines(stem: str, release: str) -> list[str]:
-    with open(os.path.join(DATA, f"{stem}-{release}.txt"), encoding="utf-8") as file:
-        return [line for line in file.read().splitlines() if not line.startswith("#")]
+T = TypeVar("T")
+_made: dict[tuple[str, str], Any] = {}  # what `_table` has given, by its first arguments
 
 
-@cache
-def _builtins(release: str) -> list[tuple[bytes, int]]:
-    rows = (line.rsplit(" ", 1) for line in _lines("builtins", release))
+def _table(stem: str, release: str, make: Callable[[list[str]], T]) -> T:
+    """What `make` makes of the lines of a data file, the same object each time."""
+    if (stem, release) not in _made:
+        with open(os.path.join(DATA, f"{stem}-{release}.txt"), encoding="utf-8") as file:
+            lines = [line for line in file.read().splitlines() if not line.startswith("#")]
+        _made[stem, release] = make(lines)
+    made: T = _made[stem, release]
+    return made
+
+
+def _builtins(lines: list[str]) -> list[tuple[bytes, int]]:
+    rows = (line.rsplit(" ", 1) for line in lines)
     return [(name.encode(), int(abi)) for name, abi in rows]
 
 
-@cache
-def _blocked_linknames(release: str) -> dict[bytes, list[str]]:
-    rows = (line.split() for line in _lines("linknames", release))
+def _linknames(lines: list[str]) -> dict[bytes, list[str]]:
+    rows = (line.split() for line in lines)
     return {name.encode(): packages for name, *packages in rows}
-
-
-@cache
-def _runtime_packages(release: str) -> frozenset[str]:
-    return frozenset(_lines("runtime-packages", release))
 
 
 RELEASES = {
