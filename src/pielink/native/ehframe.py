@@ -66,11 +66,12 @@ def parse(host: Host, atoms: Atoms, relocs: Relocs) -> tuple[Frames, Relocs]:
     is_cie = (identity == 0) & (known == NONE)
     fde = records[~is_cie]
     cie = reader.cies(fde, identity[~is_cie], known[~is_cie])
-    layouts = {row: reader.layout(row) for row in records[is_cie].tolist()}
-    missing = ~isin(cie, records[is_cie])
-    reader.refuse(fde[missing], "has no CIE")
+    cies = records[is_cie]
+    layouts = [reader.layout(row) for row in cies.tolist()]
+    reader.refuse(fde[~isin(cie, cies)], "has no CIE")
+    of_fde = np.searchsorted(cies, cie)
     pointer, lsda_size, augmented = (
-        np.array([getattr(layouts[row], column) for row in cie.tolist()], np.int64)
+        np.array([getattr(layout, column) for layout in layouts], np.int64).take(of_fde)
         for column in ("pointer", "lsda", "augmented")
     )
     body = np.full(len(fde), BODY, np.int64)
