@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+PATH = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1] / 'src')!r}); "
 INSTALL = "import sys; from pielink import late; late.install(); "
 # Whether the code of a module has run.
 RUN = "print(*(type(sys.modules[n]) is not late.LateModule for n in ('collections', 'functools')))"
@@ -18,9 +19,6 @@ RUN = "print(*(type(sys.modules[n]) is not late.LateModule for n in ('collection
 def run(code: str) -> list[str]:
     command = [sys.executable, "-I", "-S", "-c", f"{PATH}{code}"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-
-
-PATH = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1] / 'src')!r}); "
 
 
 def test_modules_that_nobody_asks_are_not_run() -> None:

@@ -15,9 +15,17 @@ from types import ModuleType
 
 from pielink.hints import Any
 
-# Parts of the standard library that NumPy and this package import for the names given here, which
-# other modules have. Names in packages, such as collections.abc, are there anyway.
-_STANDARD = {"collections": (), "functools": ("_functools.partial",)}
+# Parts of the standard library that NumPy and this package import and mostly do not use, with the
+# name that they are asked for at once, where another module has it. Modules in packages, such as
+# collections.abc, are there anyway.
+_STANDARD = {
+    "ast": "",
+    "collections": "",
+    "datetime": "_datetime.datetime_CAPI",
+    "functools": "_functools.partial",
+    "inspect": "",
+    "pickle": "",
+}
 
 
 class LateModule(ModuleType):
@@ -58,7 +66,6 @@ def install() -> None:
     """Let modules of the standard library wait that a link imports and does not use."""
     library = [os.path.dirname(os.__file__)]
     for name, given in _STANDARD.items():
-        if name not in sys.modules and (module := put(name, path=library)):
-            for full in given:
-                home, _, own = full.partition(".")
-                setattr(module, own, getattr(import_module(home), own))
+        if name not in sys.modules and (module := put(name, path=library)) and given:
+            home, _, own = given.partition(".")
+            setattr(module, own, getattr(import_module(home), own))

@@ -16,6 +16,7 @@ from importlib import import_module
 from importlib.machinery import PathFinder
 from types import ModuleType
 
+from pielink import late
 from pielink.hints import TYPE_CHECKING, Any
 from pielink.late import LateModule, put, run
 from pielink.record import NamedTuple
@@ -30,8 +31,6 @@ _HOMES = ["numpy._core.multiarray", "numpy._core.umath", "numpy._core.numerictyp
 _AT_NEED = ("numpy._core.numeric", "numpy._core.shape_base")  # the first imports the second
 _ARRAYPRINT = "numpy._core.arrayprint"
 _METHODS = "numpy._core._methods"  # NumPy's compiled code asks for it at the first call of one
-# What their modules import but do not use until they are asked for something special.
-_UNUSED = ("ast", "datetime", "inspect", "pickle")
 # What is left to do for whole functions, in this order.
 _rest: list[Callable[[], object]] = []
 
@@ -177,26 +176,22 @@ def _named(title: str, fields: str) -> Any:
 
 def _import_overrides() -> Any:
     """numpy._core.overrides, which makes one named tuple, without the module collections."""
-    collections = sys.modules.get("collections")
-    if type(collections) is not LateModule:
+    collections: Any = sys.modules.get("collections")
+    if not isinstance(collections, LateModule):
         return import_module(f"{_CORE}.overrides")
-    late: Any = collections
-    late.namedtuple = _named
+    vars(collections)["namedtuple"] = _named
     try:
         return import_module(f"{_CORE}.overrides")
     finally:
-        if type(late) is LateModule:
-            del late.namedtuple
+        if isinstance(collections, LateModule):
+            del vars(collections)["namedtuple"]
 
 
 def install() -> None:
     """Let `import numpy` give a part of it; no effect if it is imported already, or not found."""
     if "numpy" in sys.modules or (numpy := put("numpy", _Package)) is None:
         return
-    for name in _UNUSED:
-        if name not in sys.modules and (module := put(name)) and name == "datetime":
-            # NumPy's compiled code asks for this one name.
-            module.datetime_CAPI = import_module("_datetime").datetime_CAPI
+    late.install()
     marks = _import_marks()
     numpy._NoValue, numpy._CopyMode = marks._NoValue, marks._CopyMode
     numpy.matrix = _Matrix

@@ -101,13 +101,12 @@ def _record_cuts(host: Host, divisible: Bool) -> tuple[Bool, list[I8]]:
     kind = section_type(host)
     cuts: list[I8] = []
     found = np.zeros(len(kind), np.bool_)
-    eh_frame, compact = is_named(host, EH_FRAME), is_named(host, COMPACT_UNWIND)
     for section in np.flatnonzero(divisible & (host.sections.size > 0)).tolist():
-        name = host.sections.name[section]
-        size = RECORD_SIZE_OF_TYPE.get(int(kind[section])) or RECORD_SIZE_OF_NAME.get(name)
-        if compact[section]:
+        title = host.sections.segment[section], host.sections.name[section]
+        size = RECORD_SIZE_OF_TYPE.get(int(kind[section])) or RECORD_SIZE_OF_NAME.get(title[1])
+        if title == COMPACT_UNWIND:
             offsets = _fixed(host, section, COMPACT_UNWIND_SIZE)
-        elif eh_frame[section]:
+        elif title == EH_FRAME:
             offsets = np.fromiter(cfi_records(host, section), np.int64)
         elif kind[section] == macho.S_CSTRING_LITERALS:
             offsets = _strings(host, section)

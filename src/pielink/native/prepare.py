@@ -80,7 +80,7 @@ def keep(found: Analysed, roots: Iterable[bytes]) -> Prepared:
     edges = reach.unwind_edges(entries)
     live = reach.live_atoms(pieces, found.relocs, starts[starts != NONE], edges, quiet)
     rows = take(found.relocs, live[found.relocs.atom])
-    entries = reach.live_entries(entries, live)
+    entries = take(entries, live[entries.function])
     needed = reach.referenced_names(rows, live, len(names))
     needed[entries.personality_name[entries.personality_name != NONE]] = True
     pieces = tlv.align(host, pieces, live)

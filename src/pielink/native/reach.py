@@ -12,7 +12,6 @@ import numpy as np
 
 from pielink.arrays import distinct
 from pielink.native.tables import NONE, AtomFlag, Atoms, Relocs, UnwindEntries
-from pielink.record import fields
 from pielink.tables import I4, I8, Bool
 
 
@@ -86,9 +85,3 @@ def unwind_edges(entries: UnwindEntries) -> tuple[I4, I4]:
         for c in (entries.lsda, entries.fde, entries.personality)
     ]
     return np.concatenate([a for a, _ in ends]), np.concatenate([b for _, b in ends])
-
-
-def live_entries(entries: UnwindEntries, live: Bool) -> UnwindEntries:
-    """Return the rows of functions that are in the image; `live` are the atoms there."""
-    rows = live[entries.function] if len(entries) else np.zeros(0, np.bool_)
-    return UnwindEntries(*(getattr(entries, column)[rows] for column in fields(entries)))
